@@ -1,0 +1,132 @@
+package record
+
+import (
+	"strconv"
+	"time"
+
+	"github.com/tenantry/tenantry/fault"
+)
+
+// Time is a moment in milliseconds. Rows that mbc-cqrs-serverless wrote have whole seconds; such a Time
+// counts at its second's end when the past is read. The zero Time is none.
+type Time struct {
+	milli   int64
+	seconds bool
+}
+
+// At returns t cut to milliseconds.
+func At(t time.Time) Time { return Time{milli: t.UnixMilli()} }
+
+const (
+	tableForm = "2006-01-02T15:04:05.000-07:00"
+	wireForm  = "2006-01-02T15:04:05.000Z"
+)
+
+// ParseTime returns the time that text, RFC 3339 with or without a fraction, spells. "" gives the zero Time.
+// It fails with fault.InvalidRequest.
+func ParseTime(text string) (Time, error) {
+	if text == "" {
+		return Time{}, nil
+	}
+	if t, ok := parseTable(text); ok {
+		return t, nil
+	}
+	t, err := time.Parse(time.RFC3339Nano, text)
+	if err != nil {
+		return Time{}, fault.Wrap(err, fault.InvalidRequest, "record.ParseTime", "a time is not RFC 3339, as 2006-01-02T15:04:05.000Z")
+	}
+	return Time{milli: t.UnixMilli(), seconds: len(text) > 19 && text[19] != '.'}, nil
+}
+
+// parseTable reads the form that AppendTable writes, without the general parser's cost.
+func parseTable(s string) (Time, bool) {
+	if len(s) != 29 || s[23:] != "+00:00" || s[4] != '-' || s[7] != '-' || s[10] != 'T' || s[13] != ':' || s[16] != ':' || s[19] != '.' {
+		return Time{}, false
+	}
+	ok := true
+	num := func(from, to int) (n int) {
+		for _, c := range []byte(s[from:to]) {
+			ok = ok && c >= '0' && c <= '9'
+			n = n*10 + int(c-'0')
+		}
+		return n
+	}
+	year, month, day := num(0, 4), num(5, 7), num(8, 10)
+	hour, minute, second, milli := num(11, 13), num(14, 16), num(17, 19), num(20, 23)
+	t := time.Date(year, time.Month(month), day, hour, minute, second, milli*1e6, time.UTC)
+	if !ok || t.Day() != day || t.Hour() != hour || t.Minute() != minute || t.Second() != second {
+		return Time{}, false
+	}
+	return Time{milli: t.UnixMilli()}, true
+}
+
+// IsZero reports whether t is none.
+func (t Time) IsZero() bool { return t == Time{} }
+
+// Time returns t in UTC.
+func (t Time) Time() time.Time { return time.UnixMilli(t.milli).UTC() }
+
+// After reports whether t, at its second's end where it has whole seconds, lies after moment.
+func (t Time) After(moment time.Time) bool {
+	end := t.milli
+	if t.seconds {
+		end += 999
+	}
+	return end > moment.UnixMilli()
+}
+
+// AppendTable appends t in the form of the tables, 2006-01-02T15:04:05.000+00:00; whole seconds stay whole.
+func (t Time) AppendTable(dst []byte) []byte {
+	if t.seconds {
+		return t.Time().AppendFormat(dst, "2006-01-02T15:04:05-07:00")
+	}
+	return append(t.appendMilli(dst), "+00:00"...)
+}
+
+func (t Time) appendMilli(dst []byte) []byte {
+	u := t.Time()
+	year, month, day := u.Date()
+	hour, minute, second := u.Clock()
+	if year < 0 || year > 9999 {
+		return u.AppendFormat(dst, tableForm[:23])
+	}
+	pad := func(n, width int) {
+		for w := len(strconv.Itoa(n)); w < width; w++ {
+			dst = append(dst, '0')
+		}
+		dst = strconv.AppendInt(dst, int64(n), 10)
+	}
+	pad(year, 4)
+	dst = append(dst, '-')
+	pad(int(month), 2)
+	dst = append(dst, '-')
+	pad(day, 2)
+	dst = append(dst, 'T')
+	pad(hour, 2)
+	dst = append(dst, ':')
+	pad(minute, 2)
+	dst = append(dst, ':')
+	pad(second, 2)
+	dst = append(dst, '.')
+	pad(u.Nanosecond()/1e6, 3)
+	return dst
+}
+
+// String returns t in the form of the wire, 2006-01-02T15:04:05.000Z; "" for none.
+func (t Time) String() string {
+	if t.IsZero() {
+		return ""
+	}
+	return string(t.appendWire(nil))
+}
+
+func (t Time) appendWire(dst []byte) []byte { return append(t.appendMilli(dst), 'Z') }
+
+// MarshalText returns t in the form of the wire.
+func (t Time) MarshalText() ([]byte, error) { return []byte(t.String()), nil }
+
+// UnmarshalText is ParseTime.
+func (t *Time) UnmarshalText(text []byte) (err error) {
+	*t, err = ParseTime(string(text))
+	return err
+}

@@ -1,0 +1,193 @@
+// Package driver is the seam between Tenantry and a store: what the author of an engine implements, and no more.
+//
+// The seam is cut for the engine that is weakest at transactions. The unit of writing is a [Batch] of conditional
+// writes, all or none; there is no callback transaction. Reading is get, batch get and a range of one partition.
+// The command collection doubles as the change feed.
+//
+// Whoever holds an [Engine] reaches every tenant. Applications never do: an engine package exports a [Source], and only
+// package storage opens one. Scopes, the second tenant check, cursors, retries, limits and metrics are written once, above
+// the seam. An engine is right when storagetest.Run passes on it.
+package driver
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/tenantry/tenantry/fault"
+	"github.com/tenantry/tenantry/internal/scope"
+	"github.com/tenantry/tenantry/record"
+)
+
+// Collection is one of the four places a row stands in.
+type Collection uint8
+
+// The collections. A row of Data and System is named by PK and SK, one of Command and History by PK, SK and Version.
+const (
+	Data    Collection = iota + 1 // current states
+	Command                       // accepted commands: the log and the change feed
+	History                       // replaced states
+	System                        // what the system keeps beside records: directory of tenants, receipts, checkpoints
+)
+
+var names = map[Collection]string{Data: "data", Command: "command", History: "history", System: "system"}
+
+// String returns the collection's name, "data".
+func (c Collection) String() string { return names[c] }
+
+// Collections returns all collections.
+func Collections() []Collection { return []Collection{Data, Command, History, System} }
+
+// Ref names one row. Version is 0 for Data and System. Keys are compared byte by byte, never folded.
+type Ref struct {
+	Collection Collection
+	PK, SK     string
+	Version    int64
+}
+
+// RefOf returns the Ref under which r stands in c.
+func RefOf(c Collection, r *record.Record) Ref {
+	ref := Ref{Collection: c, PK: r.PK, SK: r.SK}
+	if c == Command || c == History {
+		ref.Version = r.Version
+	}
+	return ref
+}
+
+// Range asks for rows of one partition of Data or System, ordered by the bytes of their SK.
+// From is inclusive, To exclusive, Prefix a prefix of the SK; "" leaves that side open. After and Before, both
+// exclusive, say where an earlier page ended: After with ascending order, Before with Descending.
+type Range struct {
+	Collection     Collection
+	PK             string
+	Prefix         string
+	From, To       string
+	After, Before  string
+	Descending     bool
+	IncludeDeleted bool // rows with IsDeleted too
+	Limit          int  // at least 1; an engine may return fewer rows only where there are no more
+}
+
+// Position is a place in the change feed, ordered by the engine alone; "" is its beginning.
+type Position string
+
+// Change is one entry of the change feed.
+type Change struct {
+	Position Position
+	Command  *record.Record
+}
+
+// Condition says what must hold of the row that a write replaces.
+type Condition struct {
+	Kind    ConditionKind
+	Version int64 // with IfVersion
+}
+
+// ConditionKind is the kind of a Condition. The zero kind is no condition.
+type ConditionKind uint8
+
+// The kinds of conditions.
+const (
+	Always    ConditionKind = iota
+	IfAbsent                // no such row
+	IfVersion               // the row exists with this Version
+)
+
+// Write puts or deletes one row.
+type Write struct {
+	Collection Collection
+	Record     *record.Record // its key names the row; when deleting, only its key counts
+	Delete     bool
+	If         Condition
+}
+
+// Batch is the unit of writing. Its writes name different rows. The engine does not change it and does not
+// keep it after Commit returns.
+type Batch struct {
+	Writes []Write
+}
+
+// Conflict is the error of a Commit one of whose conditions does not hold; nothing of the batch was written.
+type Conflict struct {
+	Write  int   // index of the first write whose condition failed
+	Found  bool  // whether the row exists
+	Actual int64 // its version, 0 where it doesn't exist
+}
+
+// Error names the write, not its content.
+func (c *Conflict) Error() string {
+	return fmt.Sprintf("write %d: its condition does not hold", c.Write)
+}
+
+// MaxBatch is the largest number of writes in a Batch that every engine takes: DynamoDB's limit.
+const MaxBatch = 100
+
+// Engine is a store. All methods may be called concurrently, before Close. Errors are *fault.Error with Unavailable
+// (try again: locked, busy, out of space, connection lost), Internal (a corrupt row or file) or the context's own
+// error; only Commit returns *Conflict too. An engine that can't say whether a commit was made returns Unavailable: the
+// caller finds out by reading the command row.
+type Engine interface {
+	// Get returns the row at ref, nil where there is none. The read is consistent: it sees every acknowledged commit.
+	Get(ctx context.Context, ref Ref) (*record.Record, error)
+
+	// BatchGet returns the rows at refs, in their order, nil where there is none. Rows of one collection
+	// and one commit may be seen apart. At most MaxBatch refs.
+	BatchGet(ctx context.Context, refs []Ref) ([]*record.Record, error)
+
+	// Range returns the rows that r asks for, in order.
+	Range(ctx context.Context, r Range) ([]*record.Record, error)
+
+	// Scan returns at most limit rows of a whole collection, in the order of (PK, SK, Version), after the ref after;
+	// the zero Ref begins. It is for verification, copying and export.
+	Scan(ctx context.Context, c Collection, after Ref, limit int) ([]*record.Record, error)
+
+	// Commit makes all writes of b, or none and says why, and returns the position of its last command row, "" for a
+	// batch without one. When it returns nil the writes survive the death of the process and are visible to every read.
+	Commit(ctx context.Context, b Batch) (Position, error)
+
+	// Changes returns at most limit changes after a position, oldest first. Each command appears once, those of one
+	// record in the order of their versions, and no change appears later before one that was returned earlier.
+	Changes(ctx context.Context, after Position, limit int) ([]Change, error)
+
+	// End returns the position of the newest change, "" where there is none.
+	End(ctx context.Context) (Position, error)
+
+	// Committed returns a channel that receives after commits, those of other processes included within 250 ms.
+	// Signals may be merged. The channel is never closed. Stop releases it.
+	Committed() (signal <-chan struct{}, stop func())
+
+	// Close waits for the commits under way, releases everything and lets no goroutine behind. Later calls of any
+	// method return Unavailable; a second Close returns nil.
+	Close() error
+}
+
+// Backuper is implemented by engines that can copy themselves to a file while they are used.
+type Backuper interface {
+	// Backup writes a consistent copy of the store to path, which must not exist (fault.AlreadyExists).
+	Backup(ctx context.Context, path string) error
+}
+
+// Source opens an engine. Engine packages export functions that return one; the zero Source opens nothing.
+type Source struct {
+	name string
+	open func(context.Context) (Engine, error)
+}
+
+// NewSource returns a Source. Name is the engine's, "sqlite".
+func NewSource(name string, open func(context.Context) (Engine, error)) Source {
+	return Source{name: name, open: open}
+}
+
+// Name returns the engine's name, "" for the zero Source.
+func (s Source) Name() string { return s.name }
+
+// Open opens the engine. The second argument can't be made outside this module: applications open stores with
+// storage.Open, which hands out scoped access only.
+func (s Source) Open(ctx context.Context, root scope.Root) (Engine, error) {
+	if err := root.Check(); err != nil {
+		return nil, err
+	}
+	if s.open == nil {
+		return nil, fault.New(fault.Unavailable, "driver.Open", "no store is configured; name one, for example sqlite.At(dir)")
+	}
+	return s.open(ctx)
+}
