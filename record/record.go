@@ -47,6 +47,10 @@ type Record struct {
 
 	Status   string // commands only
 	SyncMode string // commands only
+
+	// StoredPK is the PK under which the row stands where that isn't PK: older services wrote X#COMMON, which is
+	// read as X#common; a change goes where the record stands. "" everywhere else.
+	StoredPK string
 }
 
 // ID returns PK#SK.

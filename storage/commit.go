@@ -1,0 +1,170 @@
+package storage
+
+import (
+	"context"
+	"slices"
+
+	"github.com/tenantry/tenantry/fault"
+	"github.com/tenantry/tenantry/internal/scope"
+	"github.com/tenantry/tenantry/record"
+	"github.com/tenantry/tenantry/storage/driver"
+)
+
+// Change is one accepted command with what follows from it. It is written whole or not at all.
+type Change struct {
+	Command *record.Record // inserted: no other command may have its version
+	Data    *record.Record // the new state
+	Replace *record.Record // the state that was read, nil where there was none; it becomes history
+	System  []SystemWrite  // what the system keeps in the same commit
+}
+
+// Commit writes a Change of the scope's tenant and returns its place in the change feed. It fails with
+// *driver.Conflict where another command was first, whose Write is 0 for the command, 1 for the state, and from
+// SystemOffset(c) on for System.
+func (v View) Commit(ctx context.Context, c Change) (driver.Position, error) {
+	if !v.sc.Writable() {
+		return "", fault.New(fault.TenantForbidden, "storage.Commit", "this scope reads shared records only")
+	}
+	key, err := record.ParseKey(v.sc, c.Data.PK, c.Data.SK)
+	if err != nil {
+		return "", err
+	}
+	if c.Command.PK != c.Data.PK || c.Command.SK != c.Data.SK || c.Command.Version != c.Data.Version ||
+		c.Replace != nil && (c.Replace.PK != key.PK() || c.Replace.SK != key.SK()) {
+		return "", fault.New(fault.Internal, "storage.Commit", "the rows of a change name different records")
+	}
+	pk := c.Data.PK
+	unchanged := driver.Condition{Kind: driver.IfAbsent}
+	if c.Replace != nil {
+		pk = storedPK(c.Replace)
+		unchanged = driver.Condition{Kind: driver.IfVersion, Version: c.Replace.Version}
+	}
+	writes := make([]driver.Write, 0, 3+len(c.System))
+	writes = append(writes,
+		driver.Write{Collection: driver.Command, Record: at(pk, c.Command), If: driver.Condition{Kind: driver.IfAbsent}},
+		driver.Write{Collection: driver.Data, Record: at(pk, c.Data), If: unchanged})
+	if c.Replace != nil {
+		writes = append(writes, driver.Write{Collection: driver.History, Record: at(pk, c.Replace), If: driver.Condition{Kind: driver.IfAbsent}})
+	}
+	for _, w := range c.System {
+		writes = append(writes, w.write)
+	}
+	began := v.store.began()
+	position, err := v.store.engine.Commit(ctx, driver.Batch{Writes: writes})
+	v.store.done("commit", began, err)
+	return position, err
+}
+
+// SystemOffset returns the index of c's first system write among all its writes, as *driver.Conflict counts them.
+func SystemOffset(c Change) int {
+	if c.Replace == nil {
+		return 2
+	}
+	return 3
+}
+
+func at(pk string, r *record.Record) *record.Record {
+	if r.PK == pk && r.StoredPK == "" {
+		return r
+	}
+	r = r.Clone()
+	r.PK, r.StoredPK = pk, ""
+	return r
+}
+
+// SystemWrite is one write to what the system keeps beside records. It is made by a Keeper.
+type SystemWrite struct{ write driver.Write }
+
+// Keeper reads and writes what the system keeps beside records: rows of the System collection, each named by a PK of
+// the keeper's own word and a tenant, and a sort key. Applications can't make one.
+type Keeper struct {
+	store *Store
+	word  string
+}
+
+// Keeper returns the keeper of one word, "DIRECTORY".
+func (s *Store) Keeper(root scope.Root, word record.EntityType) (Keeper, error) {
+	if err := root.Check(); err != nil {
+		return Keeper{}, err
+	}
+	return Keeper{store: s, word: word.String()}, nil
+}
+
+// Row is one thing that the system keeps. Version counts its changes from 1; 0 names a row that is not there.
+type Row struct {
+	Owner   string // what its PK names after the word, a tenant code; "common" for the system's own
+	SK      string
+	Version int64
+	Expires int64 // Unix seconds; 0 for never
+	Value   record.Attributes
+}
+
+func (k Keeper) pk(owner string) string { return k.word + record.Separator + owner }
+
+// Get returns a row; one with Version 0 and no value where there is none.
+func (k Keeper) Get(ctx context.Context, owner, sk string) (Row, error) {
+	began := k.store.began()
+	rec, err := k.store.engine.Get(ctx, driver.Ref{Collection: driver.System, PK: k.pk(owner), SK: sk})
+	k.store.done("get", began, err)
+	if err != nil {
+		return Row{}, err
+	}
+	if rec == nil {
+		return Row{Owner: owner, SK: sk}, nil
+	}
+	return rowOf(owner, rec), nil
+}
+
+// List returns at most limit rows of an owner after a sort key, in the order of their sort keys.
+func (k Keeper) List(ctx context.Context, owner, prefix, after string, limit int) ([]Row, error) {
+	began := k.store.began()
+	recs, err := k.store.engine.Range(ctx, driver.Range{Collection: driver.System, PK: k.pk(owner), Prefix: prefix, After: after, Limit: limit, IncludeDeleted: true})
+	k.store.done("range", began, err)
+	if err != nil {
+		return nil, err
+	}
+	rows := make([]Row, len(recs))
+	for i, r := range recs {
+		rows[i] = rowOf(owner, r)
+	}
+	return rows, nil
+}
+
+func rowOf(owner string, r *record.Record) Row {
+	return Row{Owner: owner, SK: r.SK, Version: r.Version, Expires: r.TTL, Value: r.Attributes}
+}
+
+// Put returns the write that makes r the row, if the row still has r.Version; the row's version becomes the next.
+func (k Keeper) Put(r Row) SystemWrite {
+	cond := driver.Condition{Kind: driver.IfAbsent}
+	if r.Version > 0 {
+		cond = driver.Condition{Kind: driver.IfVersion, Version: r.Version}
+	}
+	return SystemWrite{driver.Write{Collection: driver.System, Record: k.record(r, r.Version+1), If: cond}}
+}
+
+// Set returns the write that makes r the row, whatever stood there.
+func (k Keeper) Set(r Row) SystemWrite {
+	return SystemWrite{driver.Write{Collection: driver.System, Record: k.record(r, max(1, r.Version))}}
+}
+
+// Delete returns the write that removes the row, if there is one.
+func (k Keeper) Delete(r Row) SystemWrite {
+	return SystemWrite{driver.Write{Collection: driver.System, Record: k.record(r, r.Version), Delete: true}}
+}
+
+func (k Keeper) record(r Row, version int64) *record.Record {
+	return &record.Record{PK: k.pk(r.Owner), SK: r.SK, Version: version, TTL: r.Expires, Attributes: r.Value}
+}
+
+// Commit writes system rows by themselves, all or none. It fails with *driver.Conflict.
+func (k Keeper) Commit(ctx context.Context, writes ...SystemWrite) error {
+	batch := driver.Batch{Writes: make([]driver.Write, len(writes))}
+	for i, w := range slices.All(writes) {
+		batch.Writes[i] = w.write
+	}
+	began := k.store.began()
+	_, err := k.store.engine.Commit(ctx, batch)
+	k.store.done("commit", began, err)
+	return err
+}
