@@ -1,0 +1,374 @@
+// Package command is the write side: every change is a versioned command in a log that is also the audit trail.
+//
+// One publish is one read and one atomic write of command, data and history, whatever the store. PublishSync returns when the
+// registered handlers have run, PublishAsync after the write; a reader of data sees the write in both cases.
+package command
+
+import (
+	"context"
+	"errors"
+	"time"
+	"unicode/utf8"
+
+	"github.com/tenantry/tenantry/entity"
+	"github.com/tenantry/tenantry/fault"
+	"github.com/tenantry/tenantry/internal/scope"
+	"github.com/tenantry/tenantry/record"
+	"github.com/tenantry/tenantry/storage"
+	"github.com/tenantry/tenantry/storage/driver"
+)
+
+// Lengths of the longest name and code, in bytes.
+const (
+	MaxName = 1024
+	MaxCode = 512
+)
+
+// Companion returns what the system keeps in the same commit as a change of a record of its entity type. Before is
+// nil for the first version. It must not block and may be called more than once for a change.
+type Companion func(before, after *record.Record) ([]storage.SystemWrite, error)
+
+// Handlers runs what follows a command.
+type Handlers interface {
+	// Expect is called before a command is written. The returned wait blocks until its handlers have run (or its
+	// record is parked), with the context's error; cancel says that the command was not written after all.
+	Expect(module string, cmd *record.Record) (wait func(context.Context) error, cancel func())
+}
+
+// Config is what a Service is made of. Every field is required but those that state a default.
+type Config struct {
+	Store    *storage.Store
+	Entities *entity.Registry
+
+	// Companions of entity types. Defaults to none.
+	Companions map[record.EntityType][]Companion
+
+	// Handlers defaults to none: PublishSync returns after the write.
+	Handlers Handlers
+
+	// Receipts and Codes keep idempotency receipts and unique codes.
+	Receipts, Codes storage.Keeper
+
+	// Now defaults to time.Now.
+	Now func() time.Time
+}
+
+// Service publishes commands. It may be used concurrently.
+type Service struct{ cfg Config }
+
+// New returns a Service.
+func New(cfg Config) *Service {
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	return &Service{cfg: cfg}
+}
+
+// Input is a whole new state of a record.
+type Input struct {
+	Key        record.Key
+	Version    int64  // 0 creates, -1 takes whatever is current, n must be the current version
+	Code       string // defaults to the current code, and to the sort key for a new record
+	Name       string
+	Type       string // defaults to the current type, and to the entity type for a new record
+	IsDeleted  bool
+	Seq        string            // a canonical number, "" for none
+	TTL        int64             // Unix seconds; 0 keeps the current one, NoTTL removes it
+	Attributes record.Attributes // nil for none
+	Metadata   record.Attributes // where a copy came from; nil for none
+}
+
+// NoTTL removes a TTL.
+const NoTTL int64 = -1
+
+// Partial is a change of some fields of a record. A nil field stays; Attributes merge deeply, lists and null replace.
+type Partial struct {
+	Key        record.Key
+	Version    int64 // -1 takes whatever is current, n must be the current version
+	Code       *string
+	Name       *string
+	IsDeleted  *bool
+	Seq        *string
+	TTL        *int64
+	Attributes record.Attributes
+}
+
+// Result says what became of a command.
+type Result struct {
+	Command  *record.Record  // the accepted command; nil where nothing changed
+	Record   *record.Record  // the record after the command
+	Changed  bool            // false: the command would have changed nothing and was not written
+	Replayed bool            // an earlier command with the same receipt answered
+	Position driver.Position // in the change feed; "" where nothing was written
+}
+
+// PublishSync publishes in and returns when its handlers have run. It fails with fault.VersionConflict (both versions
+// named), fault.ValidationFailed, fault.AlreadyExists for a code that is taken, fault.IdempotencyConflict,
+// fault.TenantRequired and fault.TenantForbidden; with fault.Timeout where the command was written but the context
+// ended before its handlers had run.
+func (s *Service) PublishSync(ctx context.Context, sc scope.Scope, in Input, opts ...Option) (Result, error) {
+	return s.Change(ctx, sc, in.Key, in.Version, in.next, opts...)
+}
+
+// PublishAsync publishes in and returns after the write; handlers follow from the change feed. It fails as PublishSync does.
+func (s *Service) PublishAsync(ctx context.Context, sc scope.Scope, in Input, opts ...Option) (Result, error) {
+	return s.Change(ctx, sc, in.Key, in.Version, in.next, append(opts, async)...)
+}
+
+// PublishPartialUpdateSync merges p into the version named and returns when its handlers have run.
+// It fails as PublishSync does, and with fault.NotFound where there is no such record.
+func (s *Service) PublishPartialUpdateSync(ctx context.Context, sc scope.Scope, p Partial, opts ...Option) (Result, error) {
+	return s.Change(ctx, sc, p.Key, p.Version, p.next, opts...)
+}
+
+// PublishPartialUpdateAsync is PublishPartialUpdateSync without waiting for handlers.
+func (s *Service) PublishPartialUpdateAsync(ctx context.Context, sc scope.Scope, p Partial, opts ...Option) (Result, error) {
+	return s.Change(ctx, sc, p.Key, p.Version, p.next, append(opts, async)...)
+}
+
+func (in Input) next(current *record.Record) (*record.Record, error) {
+	next := &record.Record{Code: in.Code, Name: in.Name, Type: in.Type, IsDeleted: in.IsDeleted, Seq: in.Seq, TTL: in.TTL,
+		Attributes: in.Attributes, Metadata: in.Metadata}
+	if current != nil {
+		next.Code = cmpOr(next.Code, current.Code)
+		next.Type = cmpOr(next.Type, current.Type)
+		if next.TTL == 0 {
+			next.TTL = current.TTL
+		}
+	}
+	return next, nil
+}
+
+func (p Partial) next(current *record.Record) (*record.Record, error) {
+	if current == nil {
+		return nil, fault.New(fault.NotFound, "command.PublishPartialUpdate", "there is no such record")
+	}
+	next := current.Clone()
+	set(&next.Code, p.Code)
+	set(&next.Name, p.Name)
+	set(&next.IsDeleted, p.IsDeleted)
+	set(&next.Seq, p.Seq)
+	set(&next.TTL, p.TTL)
+	var err error
+	next.Attributes, err = current.Attributes.MergeDeep(p.Attributes)
+	return next, err
+}
+
+func set[T any](field *T, value *T) {
+	if value != nil {
+		*field = *value
+	}
+}
+
+func cmpOr(a, b string) string {
+	if a != "" {
+		return a
+	}
+	return b
+}
+
+// Option changes one publish.
+type Option func(*options)
+
+type options struct {
+	async   bool
+	receipt *Receipt
+}
+
+func async(o *options) { o.async = true }
+
+// Async makes a publish return after the write, without waiting for handlers.
+func Async() Option { return async }
+
+// attempts bounds how often a publish reads again after another was first. With VersionLatest each attempt
+// loses only to a command that was accepted.
+const attempts = 64
+
+// Change is the publish that the others are made of: it reads the record at key, has next make the new state of it
+// (from nil where there never was one; next may be called again when another command was first), and writes that.
+// Next sets what the caller decides: Code, Name, Type, IsDeleted, Seq, TTL, Attributes, Metadata; key, version and provenance
+// are set here. A next that returns current unchanged publishes nothing. It fails as PublishSync does, and with what next fails with.
+func (s *Service) Change(ctx context.Context, sc scope.Scope, key record.Key, version int64,
+	next func(current *record.Record) (*record.Record, error), opts ...Option) (Result, error) {
+	var o options
+	for _, opt := range opts {
+		opt(&o)
+	}
+	view, err := s.cfg.Store.In(sc)
+	if err != nil {
+		return Result{}, err
+	}
+	if version < record.VersionLatest {
+		return Result{}, fault.Invalid("command.Change", fault.Field{Field: "version", Problem: "is -1, 0 or a version"})
+	}
+	for range attempts {
+		if o.receipt != nil {
+			if res, found, err := s.replay(ctx, view, key, o.receipt); found || err != nil {
+				return res, err
+			}
+		}
+		current, err := view.Get(ctx, key)
+		if err != nil {
+			return Result{}, err
+		}
+		if err := checkVersion(version, current); err != nil {
+			return Result{}, err
+		}
+		change, err := s.prepare(view, key, current, next, o.receipt)
+		if err != nil {
+			return Result{}, err
+		}
+		if change == nil {
+			return Result{Record: current}, nil
+		}
+		res, err := s.commit(ctx, view, *change, o)
+		if lost, ok := errors.AsType[*driver.Conflict](err); ok {
+			if err := s.lostTo(ctx, view, key, version, lost, *change, o.receipt); err != nil {
+				return Result{}, err
+			}
+			continue
+		}
+		return res, err
+	}
+	return Result{}, fault.New(fault.Unavailable, "command.Change", "the record changes too often to be written now; retry")
+}
+
+func checkVersion(version int64, current *record.Record) error {
+	switch {
+	case version == record.VersionLatest:
+		return nil
+	case current == nil && version == record.VersionFirst:
+		return nil
+	case current == nil:
+		return fault.Conflict("command.Change", version, 0)
+	case version == record.VersionFirst && current.IsDeleted, version == current.Version && version != record.VersionFirst:
+		return nil
+	default:
+		return fault.Conflict("command.Change", version, current.Version)
+	}
+}
+
+// prepare makes the rows of a change, nil where it would change nothing.
+func (s *Service) prepare(view storage.View, key record.Key, current *record.Record,
+	next func(*record.Record) (*record.Record, error), receipt *Receipt) (*storage.Change, error) {
+	state, err := next(current)
+	if err != nil {
+		return nil, err
+	}
+	state = state.Clone()
+	s.provenance(state, key, current, view.Scope().Actor())
+	if current != nil && state.SameState(current) {
+		return nil, nil
+	}
+	typ, ok := s.cfg.Entities.Lookup(key.Type())
+	if !ok {
+		return nil, fault.New(fault.NotFound, "command.Change", "there is no entity type %s here", key.Type())
+	}
+	if err := check(typ, state); err != nil {
+		return nil, err
+	}
+	cmd := state.Clone()
+	cmd.Status, cmd.SyncMode = record.StatusFinished, record.SyncModeSync
+	change := &storage.Change{Command: cmd, Data: state, Replace: current}
+	if typ.UniqueCode {
+		change.System = append(change.System, s.reserveCode(key, current, state)...)
+	}
+	for _, companion := range s.cfg.Companions[key.Type()] {
+		writes, err := companion(current, state)
+		if err != nil {
+			return nil, err
+		}
+		change.System = append(change.System, writes...)
+	}
+	if receipt != nil {
+		change.System = append(change.System, s.receiptWrite(*receipt, key, state.Version))
+	}
+	return change, nil
+}
+
+// provenance sets what the caller doesn't decide. A create over a deleted record begins a new life of it.
+func (s *Service) provenance(state *record.Record, key record.Key, current *record.Record, actor scope.Actor) {
+	now := record.At(s.cfg.Now())
+	state.PK, state.SK, state.TenantCode, state.StoredPK = key.PK(), key.SK(), key.Tenant().String(), ""
+	state.Code, state.Type = cmpOr(state.Code, key.SK()), cmpOr(state.Type, key.Type().String())
+	state.TTL = max(0, state.TTL)
+	state.Version = 1
+	state.Status, state.SyncMode = "", ""
+	if current != nil {
+		state.Version = current.Version + 1
+		if current.UpdatedAt.After(now.Time()) {
+			now = current.UpdatedAt // clocks of several nodes differ; versions and times of a record don't contradict each other
+		}
+	}
+	state.Source, state.RequestID = actor.Source, actor.RequestID
+	state.UpdatedAt, state.UpdatedBy, state.UpdatedIP = now, actor.UserID, actor.SourceIP
+	if current == nil || current.IsDeleted && !state.IsDeleted {
+		state.CreatedAt, state.CreatedBy, state.CreatedIP = now, actor.UserID, actor.SourceIP
+	} else {
+		state.CreatedAt, state.CreatedBy, state.CreatedIP = current.CreatedAt, current.CreatedBy, current.CreatedIP
+	}
+}
+
+func check(typ *entity.Type, state *record.Record) error {
+	var problems []fault.Field
+	if len(state.Name) > MaxName || !utf8.ValidString(state.Name) {
+		problems = append(problems, fault.Field{Field: "name", Problem: "is at most 1024 bytes of UTF-8"})
+	}
+	if err := record.CheckText(state.Code, MaxCode); err != nil {
+		problems = append(problems, fault.Field{Field: "code", Problem: err.Error() + "; it is 1 to 512 bytes of printable UTF-8"})
+	}
+	if typ.Check != nil && !state.IsDeleted {
+		for _, p := range typ.Check(state.Attributes) {
+			p.Field = "attributes." + p.Field
+			problems = append(problems, p)
+		}
+	}
+	if len(problems) > 0 {
+		return fault.Invalid("command.Change", problems...)
+	}
+	return nil
+}
+
+func (s *Service) commit(ctx context.Context, view storage.View, change storage.Change, o options) (Result, error) {
+	wait := func(context.Context) error { return nil }
+	if s.cfg.Handlers != nil && !o.async {
+		typ, _ := s.cfg.Entities.Lookup(entityOf(change.Data))
+		var cancel func()
+		wait, cancel = s.cfg.Handlers.Expect(typ.Module, change.Command)
+		defer cancel()
+	}
+	position, err := view.Commit(ctx, change)
+	if err != nil {
+		return Result{}, err
+	}
+	res := Result{Command: change.Command, Record: change.Data, Changed: true, Position: position}
+	if err := wait(ctx); err != nil {
+		return res, fault.Wrap(err, fault.Timeout, "command.PublishSync", "the command is accepted as version %d, but its handlers have not finished in time", change.Data.Version)
+	}
+	return res, nil
+}
+
+func entityOf(r *record.Record) record.EntityType {
+	t, _, _, _ := record.SplitPK(r.PK)
+	return t
+}
+
+// lostTo says what to do after another command was first: nil to try again, or the error to return.
+func (s *Service) lostTo(ctx context.Context, view storage.View, key record.Key, version int64, lost *driver.Conflict, change storage.Change, receipt *Receipt) error {
+	offset := storage.SystemOffset(change)
+	if lost.Write >= offset {
+		if receipt != nil && lost.Write == offset+len(change.System)-1 {
+			return nil // the same request was first: its receipt answers
+		}
+		return fault.New(fault.AlreadyExists, "command.Change", "the code is taken by another record of this entity type; choose another code")
+	}
+	current, err := view.Get(ctx, key)
+	if err != nil {
+		return err
+	}
+	if current != nil && current.Version < change.Data.Version && lost.Write == 0 {
+		return fault.New(fault.Internal, "command.Change",
+			"the log holds version %d of this record but its data row doesn't; an operator can finish or discard it: see tenantry verify", change.Data.Version)
+	}
+	return checkVersion(version, current)
+}

@@ -1,0 +1,103 @@
+package command
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"time"
+
+	"github.com/tenantry/tenantry/fault"
+	"github.com/tenantry/tenantry/internal/scope"
+	"github.com/tenantry/tenantry/record"
+	"github.com/tenantry/tenantry/storage"
+)
+
+// ReceiptLife is how long a receipt answers.
+const ReceiptLife = 24 * time.Hour
+
+// Receipt makes a publish idempotent: it is written in the command's own commit, and a second publish under the same
+// receipt is answered with the first's command instead of being executed.
+type Receipt struct {
+	tenant string
+	id     string
+	Digest string // of the request's content: the same receipt with another digest is fault.IdempotencyConflict
+}
+
+// NewReceipt returns the receipt of a request: of sc's tenant and user, for an operation (method and path) and the caller's
+// key. Content is what the request says; part tells the commands of one request apart.
+func NewReceipt(sc scope.Scope, operation, key, part string, content []byte) Receipt {
+	actor := sc.Actor()
+	h := sha256.New()
+	for _, field := range []string{sc.Tenant().String(), actor.Issuer, actor.UserID, operation, key, part} {
+		h.Write(binary.AppendUvarint(nil, uint64(len(field))))
+		h.Write([]byte(field))
+	}
+	digest := sha256.Sum256(content)
+	return Receipt{tenant: sc.Tenant().String(), id: hex.EncodeToString(h.Sum(nil)), Digest: hex.EncodeToString(digest[:])}
+}
+
+// WithReceipt makes a publish idempotent.
+func WithReceipt(r Receipt) Option { return func(o *options) { o.receipt = &r } }
+
+type receiptValue struct {
+	Digest  string `json:"digest"`
+	PK      string `json:"pk"`
+	SK      string `json:"sk"`
+	Version int64  `json:"version"`
+}
+
+func (s *Service) receiptWrite(r Receipt, key record.Key, version int64) storage.SystemWrite {
+	value, _ := record.EncodeAttributes(receiptValue{Digest: r.Digest, PK: key.PK(), SK: key.SK(), Version: version})
+	return s.cfg.Receipts.Put(storage.Row{Owner: r.tenant, SK: r.id, Value: value, Expires: s.cfg.Now().Add(ReceiptLife).Unix()})
+}
+
+// replay returns the result of the command that r stands for, found false where there is none yet.
+func (s *Service) replay(ctx context.Context, view storage.View, key record.Key, r *Receipt) (res Result, found bool, err error) {
+	row, err := s.cfg.Receipts.Get(ctx, r.tenant, r.id)
+	if err != nil || row.Version == 0 {
+		return Result{}, false, err
+	}
+	var v receiptValue
+	if err := row.Value.Decode(&v); err != nil {
+		return Result{}, false, err
+	}
+	if v.Digest != r.Digest {
+		return Result{}, true, fault.New(fault.IdempotencyConflict, "command.Change", "this idempotency key was used for another request; use a new key")
+	}
+	key, err = record.ParseKey(view.Scope(), v.PK, v.SK)
+	if err != nil {
+		return Result{}, true, err
+	}
+	cmd, err := view.Command(ctx, key, v.Version)
+	if err != nil {
+		return Result{}, true, err
+	}
+	if cmd == nil {
+		return Result{}, true, fault.New(fault.Internal, "command.Change", "a receipt names a command that is not in the log; run tenantry verify")
+	}
+	state := cmd.Clone()
+	state.Status, state.SyncMode = "", ""
+	return Result{Command: cmd, Record: state, Changed: true, Replayed: true}, true, nil
+}
+
+// reserveCode keeps (tenant, type, code) for one live record.
+func (s *Service) reserveCode(key record.Key, before, after *record.Record) []storage.SystemWrite {
+	row := func(r *record.Record) storage.Row {
+		value, _ := record.EncodeAttributes(map[string]string{"sk": r.SK})
+		return storage.Row{Owner: key.Tenant().String(), SK: key.Type().String() + record.Separator + r.Code, Value: value}
+	}
+	held := before != nil && !before.IsDeleted
+	wanted := !after.IsDeleted
+	if held && wanted && before.Code == after.Code {
+		return nil
+	}
+	var writes []storage.SystemWrite
+	if held {
+		writes = append(writes, s.cfg.Codes.Delete(row(before)))
+	}
+	if wanted {
+		writes = append(writes, s.cfg.Codes.Put(row(after)))
+	}
+	return writes
+}

@@ -1,0 +1,265 @@
+// Package projection runs what follows commands: handlers that consume the change feed.
+//
+// A handler sees the commands of one record in the order of their versions, each at least once. One that fails is tried
+// again after growing pauses; meanwhile its record waits aside and holds up nothing else. When the attempts are used up, the record
+// is parked with the reason, until an operator retries or skips it.
+package projection
+
+import (
+	"context"
+	"hash/maphash"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/tenantry/tenantry/fault"
+	"github.com/tenantry/tenantry/internal/scope"
+	"github.com/tenantry/tenantry/record"
+	"github.com/tenantry/tenantry/storage"
+)
+
+// Handler is what an application does after a command. Both methods get a Scope of the command's tenant and cannot
+// reach another. They run at least once for a command, so their effect should be the same when they run twice.
+type Handler interface {
+	// Up carries a command's effect out.
+	Up(ctx context.Context, sc scope.Scope, cmd *record.Record) error
+
+	// Down takes a command's effect back, newest command first, when an operator replays a record.
+	Down(ctx context.Context, sc scope.Scope, cmd *record.Record) error
+}
+
+// Registration is a handler with its name, which its checkpoint is kept under and which must not change, and its module.
+type Registration struct {
+	Name    string // [a-z][a-z0-9-]{0,62}
+	Module  string // sees the commands of this module's entity types; "" sees all
+	Handler Handler
+}
+
+// Config is what a Runner is made of.
+type Config struct {
+	Store         *storage.Store
+	Registrations []Registration
+
+	// ModuleOf returns the module of an entity type.
+	ModuleOf func(record.EntityType) string
+
+	// Checkpoints and Parked keep positions and parked records.
+	Checkpoints, Parked storage.Keeper
+
+	// Attempts is how often a handler tries a command before its record is parked. Defaults to 8.
+	Attempts int
+
+	// Backoff returns the pause before an attempt, counted from 1. Defaults to 100 ms doubled each time, at most a minute.
+	Backoff func(attempt int) time.Duration
+
+	// Lanes is how many records one handler works on at a time. Defaults to 8.
+	Lanes int
+
+	// Log defaults to slog.Default.
+	Log *slog.Logger
+
+	// Now defaults to time.Now.
+	Now func() time.Time
+}
+
+// Runner runs the handlers of one process. Start it once; Close ends it.
+type Runner struct {
+	cfg    Config
+	seed   maphash.Seed
+	lines  []*line
+	stop   context.CancelFunc
+	ending sync.WaitGroup
+
+	mu      sync.Mutex
+	running bool
+	waiters map[recordKey][]*waiter
+}
+
+type recordKey struct{ pk, sk string }
+
+func keyOf(r *record.Record) recordKey { return recordKey{r.PK, r.SK} }
+
+// New returns a Runner that is not running.
+func New(cfg Config) *Runner {
+	if cfg.Attempts == 0 {
+		cfg.Attempts = 8
+	}
+	if cfg.Backoff == nil {
+		cfg.Backoff = func(n int) time.Duration { return min(time.Minute, 100*time.Millisecond<<min(n-1, 16)) }
+	}
+	if cfg.Lanes == 0 {
+		cfg.Lanes = 8
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.Default()
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	r := &Runner{cfg: cfg, seed: maphash.MakeSeed(), waiters: map[recordKey][]*waiter{}}
+	for _, reg := range cfg.Registrations {
+		r.lines = append(r.lines, &line{runner: r, reg: reg,
+			aside: map[recordKey]*parked{}, caught: map[recordKey]int64{}, wake: make(chan struct{}, 1)})
+	}
+	return r
+}
+
+// Start begins to run the handlers, each after its checkpoint; one that never ran begins with the first command.
+// It fails where a checkpoint can't be read.
+func (r *Runner) Start(ctx context.Context) error {
+	for _, l := range r.lines {
+		if err := l.load(ctx); err != nil {
+			return err
+		}
+	}
+	ctx, r.stop = context.WithCancel(context.WithoutCancel(ctx))
+	r.mu.Lock()
+	r.running = true
+	r.mu.Unlock()
+	for _, l := range r.lines {
+		r.ending.Go(func() { l.run(ctx) })
+	}
+	return nil
+}
+
+// Close ends the handlers, after those that are running, and releases those who wait for them.
+func (r *Runner) Close() {
+	if r.stop != nil {
+		r.stop()
+	}
+	r.ending.Wait()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.running = false
+	for _, ws := range r.waiters {
+		for _, w := range ws {
+			w.release(len(r.lines))
+		}
+	}
+	clear(r.waiters)
+}
+
+// waiter waits for the lines of a command's module.
+type waiter struct {
+	version int64
+	once    sync.Once
+	left    int
+	done    chan struct{}
+}
+
+func (w *waiter) release(n int) {
+	w.left -= n
+	if w.left <= 0 {
+		w.once.Do(func() { close(w.done) })
+	}
+}
+
+// Expect is command.Handlers' side: wait blocks until every handler of module has handled cmd, or set its record aside.
+func (r *Runner) Expect(module string, cmd *record.Record) (wait func(context.Context) error, cancel func()) {
+	n := 0
+	for _, l := range r.lines {
+		if l.reg.Module == "" || l.reg.Module == module {
+			n++
+		}
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if n == 0 || !r.running {
+		return func(context.Context) error { return nil }, func() {}
+	}
+	key := keyOf(cmd)
+	w := &waiter{version: cmd.Version, left: n, done: make(chan struct{})}
+	r.waiters[key] = append(r.waiters[key], w)
+	wait = func(ctx context.Context) error {
+		select {
+		case <-w.done:
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return wait, func() { r.forget(key, w) }
+}
+
+func (r *Runner) forget(key recordKey, gone *waiter) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	kept := r.waiters[key][:0]
+	for _, w := range r.waiters[key] {
+		if w != gone {
+			kept = append(kept, w)
+		}
+	}
+	if len(kept) == 0 {
+		delete(r.waiters, key)
+		return
+	}
+	r.waiters[key] = kept
+}
+
+// settled tells those who wait for a version of a record, or an earlier one, that one line is done with it.
+func (r *Runner) settled(key recordKey, version int64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, w := range r.waiters[key] {
+		if w.version == version {
+			w.release(1)
+		}
+	}
+}
+
+// Status is where one handler stands.
+type Status struct {
+	Name     string `json:"name"`
+	Module   string `json:"module"`
+	Position string `json:"position"` // the last change that is wholly behind it
+	Aside    int    `json:"aside"`    // records that wait for another attempt
+	Parked   int    `json:"parked"`   // records that wait for an operator
+}
+
+// Status returns where each handler of this process stands. It needs the System capability.
+func (r *Runner) Status(ctx context.Context, sys scope.System) ([]Status, error) {
+	if err := sys.Note(ctx); err != nil {
+		return nil, err
+	}
+	out := make([]Status, len(r.lines))
+	for i, l := range r.lines {
+		out[i] = l.status()
+	}
+	return out, nil
+}
+
+// Waiting says whether a version of a record waits for a handler that failed: "parked", "retrying", or "" where no
+// handler of this process failed for it.
+func (r *Runner) Waiting(cmd *record.Record) string {
+	state := ""
+	for _, l := range r.lines {
+		switch l.stateOf(keyOf(cmd), cmd.Version) {
+		case "parked":
+			return "parked"
+		case "retrying":
+			state = "retrying"
+		}
+	}
+	return state
+}
+
+func (r *Runner) find(name string) (*line, error) {
+	for _, l := range r.lines {
+		if l.reg.Name == name {
+			return l, nil
+		}
+	}
+	return nil, fault.New(fault.NotFound, "projection", "there is no handler of this name")
+}
+
+// scopeOf returns a Scope of the tenant of a PK, for a handler. PKs that no Scope can name, which older services
+// wrote, have none.
+func scopeOf(pk, requestID, handler string) (scope.Scope, bool) {
+	_, code, _, err := record.SplitPK(pk)
+	if err != nil {
+		return scope.Scope{}, false
+	}
+	actor := &scope.Actor{UserID: "system", Role: "system", RequestID: requestID, Source: "handler " + handler}
+	return scope.New(code, scope.Full, time.Time{}, actor), true
+}
