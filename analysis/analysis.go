@@ -1,0 +1,72 @@
+// Package analysis holds the analyzers that keep code inside the rules which the compiler can't check:
+//
+//   - zeroscope: no zero Scope or System is made where a real one is needed;
+//   - makescope: no capability is made outside the packages that allow.txt lists;
+//   - ctxidentity: nobody but package guard reads who is calling from a context;
+//   - httptenant: nobody but the guard and the HTTP layer reads a tenant from a request.
+//
+// They run on the code of applications as well as on this module's own:
+//
+//	go install github.com/tenantry/tenantry/cmd/tenantry-vet@latest
+//	go vet -vettool=$(go env GOPATH)/bin/tenantry-vet ./...
+//
+// A single analyzer is chosen as any of go vet's is: -zeroscope runs that one only, -zeroscope=false all others.
+package analysis
+
+import (
+	"go/ast"
+	"go/types"
+	"slices"
+	"strings"
+
+	"golang.org/x/tools/go/analysis"
+)
+
+const (
+	modulePath = "github.com/tenantry/tenantry"
+	scopePath  = modulePath + "/internal/scope"
+	guardPath  = modulePath + "/guard"
+	authPath   = modulePath + "/auth"
+	httpPath   = modulePath + "/httpapi"
+)
+
+// Analyzers returns the analyzers of this package.
+func Analyzers() []*analysis.Analyzer {
+	return []*analysis.Analyzer{ZeroScope, MakeScope, CtxIdentity, HTTPTenant}
+}
+
+// capability returns the name that t, a capability or a pointer to one, goes by in users' code, and "" for any other type.
+func capability(t types.Type) string {
+	if p, ok := types.Unalias(t).(*types.Pointer); ok {
+		t = p.Elem()
+	}
+	named, ok := types.Unalias(t).(*types.Named)
+	if !ok || declaringPath(named.Obj()) != scopePath {
+		return ""
+	}
+	switch name := named.Obj().Name(); name {
+	case "Scope", "System":
+		return "guard." + name
+	case "Root":
+		return "scope.Root"
+	}
+	return ""
+}
+
+// declaringPath returns the import path of the package that declares obj, "" for a predeclared one.
+func declaringPath(obj types.Object) string {
+	if obj == nil || obj.Pkg() == nil {
+		return ""
+	}
+	return obj.Pkg().Path()
+}
+
+// inPackage reports whether the code under analysis is one of the packages paths, or the tests of one.
+func inPackage(pass *analysis.Pass, paths ...string) bool {
+	return slices.Contains(paths, strings.TrimSuffix(pass.Pkg.Path(), "_test"))
+}
+
+// inTest reports whether n stands in a _test.go file.
+func inTest(pass *analysis.Pass, n ast.Node) bool {
+	return strings.HasSuffix(pass.Fset.File(n.Pos()).Name(), "_test.go")
+}

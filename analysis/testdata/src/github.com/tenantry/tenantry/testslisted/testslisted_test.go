@@ -1,0 +1,5 @@
+package testslisted
+
+import "github.com/tenantry/tenantry/internal/scope"
+
+var inTest = scope.NewRoot()
