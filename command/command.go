@@ -46,15 +46,18 @@ type Config struct {
 	// Handlers defaults to none: PublishSync returns after the write.
 	Handlers Handlers
 
-	// Receipts and Codes keep idempotency receipts and unique codes.
-	Receipts, Codes storage.Keeper
+	// Receipts, Codes and Partitions keep idempotency receipts, unique codes, and which partitions a tenant has.
+	Receipts, Codes, Partitions storage.Keeper
 
 	// Now defaults to time.Now.
 	Now func() time.Time
 }
 
 // Service publishes commands. It may be used concurrently.
-type Service struct{ cfg Config }
+type Service struct {
+	cfg   Config
+	known partitions
+}
 
 // New returns a Service.
 func New(cfg Config) *Service {
@@ -280,6 +283,9 @@ func (s *Service) prepare(view storage.View, key record.Key, current *record.Rec
 		}
 		change.System = append(change.System, writes...)
 	}
+	if current == nil && !s.known.has(key.PK()) {
+		change.System = append(change.System, s.partitionWrite(key))
+	}
 	if receipt != nil {
 		change.System = append(change.System, s.receiptWrite(*receipt, key, state.Version))
 	}
@@ -340,6 +346,9 @@ func (s *Service) commit(ctx context.Context, view storage.View, change storage.
 	position, err := view.Commit(ctx, change)
 	if err != nil {
 		return Result{}, err
+	}
+	if change.Replace == nil {
+		s.known.add(change.Data.PK)
 	}
 	res := Result{Command: change.Command, Record: change.Data, Changed: true, Position: position}
 	if err := wait(ctx); err != nil {

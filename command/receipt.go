@@ -29,6 +29,7 @@ type Receipt struct {
 func NewReceipt(sc scope.Scope, operation, key, part string, content []byte) Receipt {
 	actor := sc.Actor()
 	h := sha256.New()
+	h.Write(binary.BigEndian.AppendUint64(nil, uint64(sc.Born())))
 	for _, field := range []string{sc.Tenant().String(), actor.Issuer, actor.UserID, operation, key, part} {
 		h.Write(binary.AppendUvarint(nil, uint64(len(field))))
 		h.Write([]byte(field))
@@ -79,25 +80,4 @@ func (s *Service) replay(ctx context.Context, view storage.View, key record.Key,
 	state := cmd.Clone()
 	state.Status, state.SyncMode = "", ""
 	return Result{Command: cmd, Record: state, Changed: true, Replayed: true}, true, nil
-}
-
-// reserveCode keeps (tenant, type, code) for one live record.
-func (s *Service) reserveCode(key record.Key, before, after *record.Record) []storage.SystemWrite {
-	row := func(r *record.Record) storage.Row {
-		value, _ := record.EncodeAttributes(map[string]string{"sk": r.SK})
-		return storage.Row{Owner: key.Tenant().String(), SK: key.Type().String() + record.Separator + r.Code, Value: value}
-	}
-	held := before != nil && !before.IsDeleted
-	wanted := !after.IsDeleted
-	if held && wanted && before.Code == after.Code {
-		return nil
-	}
-	var writes []storage.SystemWrite
-	if held {
-		writes = append(writes, s.cfg.Codes.Delete(row(before)))
-	}
-	if wanted {
-		writes = append(writes, s.cfg.Codes.Put(row(after)))
-	}
-	return writes
 }

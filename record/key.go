@@ -120,6 +120,17 @@ func SplitPK(pk string) (EntityType, tenant.Code, string, error) {
 	return entity, code, rest, nil
 }
 
+// TenantOfID returns the tenant that an ID, PK#SK, names. It fails with fault.InvalidKey.
+func TenantOfID(id string) (tenant.Code, error) {
+	head, rest, _ := strings.Cut(id, Separator)
+	text, sk, found := strings.Cut(rest, Separator)
+	if !found || sk == "" {
+		return tenant.Code{}, invalidKey("the id is not ENTITY#tenant#sk")
+	}
+	_, code, _, err := SplitPK(head + Separator + text)
+	return code, err
+}
+
 func validSegment(s string) bool {
 	if len(s) < 1 || len(s) > maxSegment {
 		return false

@@ -1,0 +1,304 @@
+// Package tenants manages tenants: the operations of the TenantModule of mbc-cqrs-serverless, as a Go service.
+//
+// A tenant is the record TENANT#code / MASTER. Its groups live in attributes.setting; a tenant inside a group is the record
+// TENANT#group / code. A directory of all tenants is kept in the commits that change them, so that listing is one ordered read.
+package tenants
+
+import (
+	"context"
+	"strings"
+	"time"
+
+	"github.com/tenantry/tenantry/command"
+	"github.com/tenantry/tenantry/data"
+	"github.com/tenantry/tenantry/entity"
+	"github.com/tenantry/tenantry/fault"
+	"github.com/tenantry/tenantry/internal/scope"
+	"github.com/tenantry/tenantry/record"
+	"github.com/tenantry/tenantry/storage"
+	"github.com/tenantry/tenantry/tenant"
+)
+
+// Master is the sort key of a tenant's own record.
+const Master = "MASTER"
+
+// Members of a tenant's attributes that this package gives a meaning.
+const (
+	settingMember     = "setting"
+	descriptionMember = "description"
+	suspendedMember   = "suspended"
+)
+
+// EntityType is the type of tenants.
+func EntityType() record.EntityType { return record.MustEntityType("TENANT") }
+
+// Declaration declares the type: only this package's routes reach it.
+func Declaration() entity.Type {
+	return entity.Type{Name: EntityType(), Module: "tenant", Owned: true}
+}
+
+// Config is what a Service is made of. Every field is required but those that state a default.
+type Config struct {
+	Commands   *command.Service
+	Data       *data.Service
+	Directory  *Directory
+	Listing    storage.Keeper // the directory of tenants; the one that Companion was given
+	Partitions storage.Keeper // which partitions a tenant has; the one that command.Config was given
+	Cursors    *storage.Cursors
+
+	// Reserved reports whether no tenant may be created under a code, beside the reserved codes: aliases of common.
+	// Defaults to none.
+	Reserved func(tenant.Code) bool
+
+	// CrossTenant reports whether a role counts in every tenant and so can't be given in one. Defaults to system_admin only.
+	CrossTenant func(role string) bool
+}
+
+// Service manages tenants. It may be used concurrently. Its methods that take a System are for system admins; those that take a Scope
+// act on its tenant. Errors are those of command.Service, and fault.NotFound for a missing or deleted tenant.
+type Service struct{ cfg Config }
+
+// New returns a Service.
+func New(cfg Config) *Service {
+	if cfg.Reserved == nil {
+		cfg.Reserved = func(tenant.Code) bool { return false }
+	}
+	if cfg.CrossTenant == nil {
+		cfg.CrossTenant = func(role string) bool { return role == "system_admin" }
+	}
+	return &Service{cfg: cfg}
+}
+
+// Ref names a tenant: its own record, or that of a tenant inside its group.
+type Ref struct {
+	Tenant tenant.Code
+	Inside string // the code of the tenant inside the group; "" is the tenant's own record
+}
+
+// ParseRef returns what pk and sk of a route name: TENANT#x with MASTER or a tenant code. Anything else is fault.NotFound.
+func ParseRef(pk, sk string) (Ref, error) {
+	t, code, rest, err := record.SplitPK(pk)
+	if err != nil || t != EntityType() || rest != "" {
+		return Ref{}, notFound()
+	}
+	if sk == Master {
+		return Ref{Tenant: code}, nil
+	}
+	inside, err := tenant.Parse(sk)
+	if err != nil || inside.String() != sk {
+		return Ref{}, notFound()
+	}
+	return Ref{Tenant: code, Inside: sk}, nil
+}
+
+func (r Ref) key(sc scope.Scope) (record.Key, error) {
+	sk := Master
+	if r.Inside != "" {
+		sk = r.Inside
+	}
+	return record.NewKey(sc, EntityType(), sk)
+}
+
+func notFound() error { return fault.New(fault.NotFound, "tenants", "there is no such tenant") }
+
+// Create is a new tenant.
+type Create struct {
+	Code        tenant.Code
+	Name        string            // required
+	Description *string           // kept as attributes.description; nil for none
+	Attributes  record.Attributes // nil for none
+}
+
+// GetTenant returns a tenant's record, deleted or not. It fails with fault.NotFound where there never was one.
+func (s *Service) GetTenant(ctx context.Context, sc scope.Scope, ref Ref) (*record.Record, error) {
+	key, err := ref.key(sc)
+	if err != nil {
+		return nil, err
+	}
+	if ref.Tenant != sc.Tenant() {
+		return nil, notFound()
+	}
+	return s.cfg.Data.Get(ctx, sc, key, data.IncludeDeleted())
+}
+
+// CreateCommonTenant creates the record of the common tenant. It fails with fault.AlreadyExists.
+func (s *Service) CreateCommonTenant(ctx context.Context, sys scope.System, in Create, opts ...command.Option) (command.Result, error) {
+	in.Code = tenant.Common()
+	return s.create(ctx, sys, in, opts)
+}
+
+// CreateTenant creates a tenant. A code that was deleted continues its versions where nothing of the former tenant is left,
+// else it fails with fault.TenantNotPurged. It fails with fault.AlreadyExists, and fault.InvalidKey for a reserved code.
+func (s *Service) CreateTenant(ctx context.Context, sys scope.System, in Create, opts ...command.Option) (command.Result, error) {
+	if in.Code.IsZero() || in.Code.Reserved() || s.cfg.Reserved(in.Code) {
+		return command.Result{}, fault.New(fault.InvalidKey, "tenants.CreateTenant", "this tenant code is reserved; choose another")
+	}
+	return s.create(ctx, sys, in, opts)
+}
+
+func (s *Service) create(ctx context.Context, sys scope.System, in Create, opts []command.Option) (command.Result, error) {
+	sc, err := sys.Enter(ctx, in.Code, time.Time{})
+	if err != nil {
+		return command.Result{}, err
+	}
+	key, err := record.NewKey(sc, EntityType(), Master)
+	if err != nil {
+		return command.Result{}, err
+	}
+	attributes, err := describe(in.Attributes, in.Description)
+	if err != nil {
+		return command.Result{}, err
+	}
+	return s.change(ctx, sc, key, func(current *record.Record) (*record.Record, error) {
+		if current != nil && !current.IsDeleted {
+			return nil, fault.New(fault.AlreadyExists, "tenants.CreateTenant", "tenant %s already exists", in.Code)
+		}
+		if current != nil {
+			if err := s.nothingLeft(ctx, sc); err != nil {
+				return nil, err
+			}
+		}
+		return &record.Record{Code: Master, Name: in.Name, Type: in.Code.String(), Attributes: attributes}, nil
+	}, opts)
+}
+
+// nothingLeft fails with fault.TenantNotPurged while the tenant has partitions beside its own record and its audit log,
+// or tenants inside its group.
+func (s *Service) nothingLeft(ctx context.Context, sc scope.Scope) error {
+	left := fault.New(fault.TenantNotPurged, "tenants.CreateTenant", "records of the deleted tenant %s are left; purge it, or restore it", sc.Tenant())
+	rows, err := s.cfg.Partitions.List(ctx, sc.Tenant().String(), "", "", 16)
+	if err != nil {
+		return err
+	}
+	for _, row := range rows {
+		own := row.SK == EntityType().String()+record.Separator+sc.Tenant().String()
+		audit := strings.HasPrefix(row.SK, "AUDIT"+record.Separator)
+		if !own && !audit {
+			return left
+		}
+	}
+	partition, err := record.NewPartition(sc, EntityType())
+	if err != nil {
+		return err
+	}
+	page, err := s.cfg.Data.List(ctx, sc, data.Query{Partition: partition, Limit: 1})
+	if err != nil {
+		return err
+	}
+	if len(page.Items) > 0 {
+		return left
+	}
+	return nil
+}
+
+// Update changes a tenant. Nil fields stay; attributes merge at the first level.
+type Update struct {
+	Name        *string
+	Description *string
+	Attributes  record.Attributes
+}
+
+// UpdateTenant changes a tenant.
+func (s *Service) UpdateTenant(ctx context.Context, sys scope.System, ref Ref, in Update, opts ...command.Option) (command.Result, error) {
+	patch, err := describe(in.Attributes, in.Description)
+	if err != nil {
+		return command.Result{}, err
+	}
+	return s.live(ctx, sys, ref, func(next *record.Record) (err error) {
+		if in.Name != nil {
+			next.Name = *in.Name
+		}
+		next.Attributes, err = next.Attributes.MergeShallow(patch)
+		return err
+	}, opts)
+}
+
+// DeleteTenant deletes a tenant. Its records stay until it is purged, and can be restored.
+func (s *Service) DeleteTenant(ctx context.Context, sys scope.System, ref Ref, opts ...command.Option) (command.Result, error) {
+	return s.live(ctx, sys, ref, func(next *record.Record) error {
+		next.IsDeleted = true
+		return nil
+	}, opts)
+}
+
+type suspension struct {
+	Reason string      `json:"reason"`
+	By     string      `json:"by"`
+	At     record.Time `json:"at"`
+}
+
+// Suspend refuses everyone who acts in a tenant, at once on this node and within 1 second on every other, until it is resumed.
+// Suspending a suspended tenant changes nothing.
+func (s *Service) Suspend(ctx context.Context, sys scope.System, code tenant.Code, reason string, now time.Time, opts ...command.Option) (command.Result, error) {
+	if code.IsCommon() {
+		return command.Result{}, fault.New(fault.InvalidRequest, "tenants.Suspend", "the common tenant can't be suspended")
+	}
+	return s.live(ctx, sys, Ref{Tenant: code}, func(next *record.Record) error {
+		if next.Attributes.Member(suspendedMember) != nil {
+			return nil
+		}
+		value, err := record.EncodeAttributes(suspension{Reason: reason, By: sys.Actor().UserID, At: record.At(now)})
+		if err != nil {
+			return err
+		}
+		next.Attributes, err = next.Attributes.With(suspendedMember, value)
+		return err
+	}, opts)
+}
+
+// Resume ends a suspension. Resuming an active tenant changes nothing.
+func (s *Service) Resume(ctx context.Context, sys scope.System, code tenant.Code, opts ...command.Option) (command.Result, error) {
+	return s.live(ctx, sys, Ref{Tenant: code}, func(next *record.Record) (err error) {
+		if next.Attributes.Member(suspendedMember) != nil {
+			next.Attributes, err = next.Attributes.With(suspendedMember, nil)
+		}
+		return err
+	}, opts)
+}
+
+// live changes the record of a tenant that exists and is not deleted.
+func (s *Service) live(ctx context.Context, sys scope.System, ref Ref, change func(next *record.Record) error, opts []command.Option) (command.Result, error) {
+	sc, err := sys.Enter(ctx, ref.Tenant, time.Time{})
+	if err != nil {
+		return command.Result{}, err
+	}
+	return s.liveIn(ctx, sc, ref, change, opts)
+}
+
+func (s *Service) liveIn(ctx context.Context, sc scope.Scope, ref Ref, change func(next *record.Record) error, opts []command.Option) (command.Result, error) {
+	key, err := ref.key(sc)
+	if err != nil {
+		return command.Result{}, err
+	}
+	return s.change(ctx, sc, key, func(current *record.Record) (*record.Record, error) {
+		if current == nil || current.IsDeleted {
+			return nil, notFound()
+		}
+		next := current.Clone()
+		return next, change(next)
+	}, opts)
+}
+
+func (s *Service) change(ctx context.Context, sc scope.Scope, key record.Key, next func(*record.Record) (*record.Record, error), opts []command.Option) (command.Result, error) {
+	res, err := s.cfg.Commands.Change(ctx, sc, key, record.VersionLatest, next, opts...)
+	s.cfg.Directory.Forget(sc.Tenant())
+	return res, err
+}
+
+// describe sets attributes.description, and keeps what suspension writes out of the caller's hands.
+func describe(attributes record.Attributes, description *string) (record.Attributes, error) {
+	if attributes.Member(suspendedMember) != nil {
+		return nil, fault.Invalid("tenants", fault.Field{Field: "attributes.suspended", Problem: "is set by suspending the tenant"})
+	}
+	if description == nil {
+		return attributes, nil
+	}
+	value, err := record.EncodeAttributes(map[string]string{descriptionMember: *description})
+	if err != nil {
+		return nil, err
+	}
+	if given := attributes.Member(descriptionMember); given != nil && string(given) != string(value.Member(descriptionMember)) {
+		return nil, fault.New(fault.InvalidRequest, "tenants", "description and attributes.description differ; send one of them")
+	}
+	return attributes.MergeShallow(value)
+}
