@@ -1,0 +1,116 @@
+// Command check runs everything that a change must pass: formatting, vet, Tenantry's own analyzers, the build, and all
+// tests under the race detector. It stops at the first of them that fails and says which.
+//
+//	go run ./internal/check
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// testLimit is how long all tests together may take.
+const testLimit = 25 * time.Minute
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	if err := run(ctx, os.Stdout); err != nil {
+		fmt.Fprintf(os.Stdout, "check: %v\n", err)
+		stop()
+		os.Exit(1)
+	}
+}
+
+// step is one class of failure. Its error is the summary that a reader gets after the step's own output.
+type step struct {
+	name string
+	run  func(context.Context, io.Writer) error
+}
+
+func run(ctx context.Context, out io.Writer) error {
+	steps := []step{
+		{"tools", checkTools},
+		{"gofmt", checkFormat},
+		{"go vet", command("go", "vet", "./...")},
+		{"tenantry-vet", checkAnalyzers},
+		{"go build", command("go", "build", "./...")},
+		{"go test -race", runTests},
+	}
+	began := time.Now()
+	for _, s := range steps {
+		stepBegan := time.Now()
+		err := s.run(ctx, out)
+		took := time.Since(stepBegan).Round(100 * time.Millisecond)
+		if err != nil {
+			return fmt.Errorf("%s failed after %v: %w", s.name, took, err)
+		}
+		fmt.Fprintf(out, "check: %-13s ok %v\n", s.name, took)
+	}
+	fmt.Fprintf(out, "check: all passed in %v\n", time.Since(began).Round(100*time.Millisecond))
+	return nil
+}
+
+// command returns a step that runs a program and streams what it prints.
+func command(name string, args ...string) func(context.Context, io.Writer) error {
+	return func(ctx context.Context, out io.Writer) error {
+		cmd := exec.CommandContext(ctx, name, args...)
+		cmd.Stdout, cmd.Stderr = out, out
+		return cmd.Run()
+	}
+}
+
+// checkTools fails where a later step could not run at all.
+func checkTools(ctx context.Context, _ io.Writer) error {
+	if _, err := os.Stat("go.mod"); err != nil {
+		return errors.New("there is no go.mod here; run it from the root of the module")
+	}
+	env, err := exec.CommandContext(ctx, "go", "env", "CGO_ENABLED", "CC").Output()
+	if err != nil {
+		return fmt.Errorf("go env: %w", err)
+	}
+	enabled, compiler, _ := strings.Cut(strings.TrimSpace(string(env)), "\n")
+	if enabled != "1" {
+		return errors.New("the race detector needs cgo, which is off; install a C compiler (Debian: apt-get install gcc libc6-dev) and unset CGO_ENABLED")
+	}
+	if _, err := exec.LookPath(strings.Fields(compiler + " ")[0]); err != nil {
+		return fmt.Errorf("the race detector needs the C compiler %s, which is not installed (Debian: apt-get install gcc libc6-dev)", compiler)
+	}
+	return nil
+}
+
+func checkFormat(ctx context.Context, out io.Writer) error {
+	goroot, err := exec.CommandContext(ctx, "go", "env", "GOROOT").Output()
+	if err != nil {
+		return fmt.Errorf("go env: %w", err)
+	}
+	gofmt := filepath.Join(strings.TrimSpace(string(goroot)), "bin", "gofmt")
+	unformatted, err := exec.CommandContext(ctx, gofmt, "-l", ".").CombinedOutput()
+	if err != nil || len(unformatted) > 0 {
+		fmt.Fprintf(out, "%s", unformatted)
+		return errors.New("these files are not formatted; run gofmt -w on them")
+	}
+	return nil
+}
+
+// checkAnalyzers runs the analyzers of package analysis in the form in which users run them.
+func checkAnalyzers(ctx context.Context, out io.Writer) (err error) {
+	dir, err := os.MkdirTemp("", "tenantry-check-")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	tool := filepath.Join(dir, "tenantry-vet")
+	if err := command("go", "build", "-o", tool, "./cmd/tenantry-vet")(ctx, out); err != nil {
+		return err
+	}
+	return command("go", "vet", "-vettool="+tool, "./...")(ctx, out)
+}
