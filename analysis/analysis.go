@@ -1,6 +1,6 @@
 // Package analysis holds the analyzers that keep code inside the rules which the compiler can't check:
 //
-//   - zeroscope: no zero Scope or System is made where a real one is needed;
+//   - zeroscope: no zero Scope, System or Principal is made where a real one is needed;
 //   - makescope: no capability is made outside the packages that allow.txt lists;
 //   - ctxidentity: nobody but package guard reads who is calling from a context;
 //   - httptenant: nobody but the guard and the HTTP layer reads a tenant from a request.
@@ -35,22 +35,29 @@ func Analyzers() []*analysis.Analyzer {
 	return []*analysis.Analyzer{ZeroScope, MakeScope, CtxIdentity, HTTPTenant}
 }
 
-// capability returns the name that t, a capability or a pointer to one, goes by in users' code, and "" for any other type.
+// capabilities are the types whose zero value is refused, by the names that they go by in users' code.
+var capabilities = map[string]string{
+	scopePath + ".Scope":    "guard.Scope",
+	scopePath + ".System":   "guard.System",
+	scopePath + ".Root":     "scope.Root",
+	authPath + ".Principal": "auth.Principal",
+}
+
+// capability returns the name of t where it is a capability, else "".
 func capability(t types.Type) string {
-	if p, ok := types.Unalias(t).(*types.Pointer); ok {
-		t = p.Elem()
-	}
 	named, ok := types.Unalias(t).(*types.Named)
-	if !ok || declaringPath(named.Obj()) != scopePath {
+	if !ok {
 		return ""
 	}
-	switch name := named.Obj().Name(); name {
-	case "Scope", "System":
-		return "guard." + name
-	case "Root":
-		return "scope.Root"
+	return capabilities[declaringPath(named.Obj())+"."+named.Obj().Name()]
+}
+
+// pointee returns what t points to, and t where it is no pointer.
+func pointee(t types.Type) types.Type {
+	if p, ok := types.Unalias(t).(*types.Pointer); ok {
+		return p.Elem()
 	}
-	return ""
+	return t
 }
 
 // declaringPath returns the import path of the package that declares obj, "" for a predeclared one.

@@ -68,11 +68,7 @@ func isIdentityKey(info *types.Info, key ast.Expr) bool {
 			return true
 		}
 	}
-	t := types.Unalias(tv.Type)
-	if p, ok := t.(*types.Pointer); ok {
-		t = types.Unalias(p.Elem())
-	}
-	named, ok := t.(*types.Named)
+	named, ok := types.Unalias(pointee(tv.Type)).(*types.Named)
 	if !ok {
 		return false
 	}

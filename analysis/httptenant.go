@@ -59,10 +59,6 @@ func ofResponse(info *types.Info, x ast.Expr) bool {
 	if !ok {
 		return false
 	}
-	t := info.TypeOf(sel.X)
-	if p, ok := t.(*types.Pointer); ok {
-		t = p.Elem()
-	}
-	named, ok := types.Unalias(t).(*types.Named)
+	named, ok := types.Unalias(pointee(info.TypeOf(sel.X))).(*types.Named)
 	return ok && declaringPath(named.Obj()) == "net/http" && named.Obj().Name() == "Response"
 }

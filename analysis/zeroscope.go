@@ -16,12 +16,12 @@ import (
 // alone, as are named results, struct fields, and test files, whose subject it may be that the zero value is refused.
 var ZeroScope = &analysis.Analyzer{
 	Name:     "zeroscope",
-	Doc:      "report zero values of guard.Scope and guard.System, which every operation refuses",
+	Doc:      "report zero values of guard.Scope, guard.System and auth.Principal, which every operation refuses",
 	Requires: []*analysis.Analyzer{inspect.Analyzer},
 	Run:      runZeroScope,
 }
 
-const zeroAdvice = "is the zero value, which every operation refuses; obtain a capability from the guard, and test one with its Check method"
+const zeroAdvice = "is the zero value, which every operation refuses; obtain a real one from the guard, and test a Scope or System with its Check method"
 
 func runZeroScope(pass *analysis.Pass) (any, error) {
 	root := pass.ResultOf[inspect.Analyzer].(*inspector.Inspector).Root()
@@ -31,7 +31,7 @@ func runZeroScope(pass *analysis.Pass) (any, error) {
 		}
 		switch n := cur.Node().(type) {
 		case *ast.CompositeLit:
-			name := capability(pass.TypesInfo.TypeOf(n))
+			name := capability(pointee(pass.TypesInfo.TypeOf(n))) // a pointer in []*guard.Scope{{}}
 			if name != "" && len(n.Elts) == 0 && !besideRefusal(pass.TypesInfo, cur) {
 				pass.ReportRangef(n, "%s{} %s.", name, zeroAdvice)
 			}
@@ -76,7 +76,7 @@ func besideRefusal(info *types.Info, cur inspector.Cursor) bool {
 // checkVariables reports the variables of spec, which are declared without a value, that hold a zero capability when they are read.
 func checkVariables(pass *analysis.Pass, cur inspector.Cursor, spec *ast.ValueSpec) {
 	name := capability(pass.TypesInfo.TypeOf(spec.Type))
-	if _, pointer := types.Unalias(pass.TypesInfo.TypeOf(spec.Type)).(*types.Pointer); name == "" || pointer {
+	if name == "" {
 		return
 	}
 	body, local := enclosingBody(cur)

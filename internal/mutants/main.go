@@ -47,19 +47,18 @@ func run(ctx context.Context, out io.Writer, pattern string) (err error) {
 		return err
 	}
 	survivors, count := 0, 0
-	sound := make(map[string]error) // test commands, by whether they pass without any bug
+	sound := make(map[string]bool) // test commands that pass without any bug
 	for _, m := range mutants {
 		if !chosen.MatchString(m.name) {
 			continue
 		}
 		count++
 		began := time.Now()
-		key := strings.Join(m.test, " ")
-		if _, known := sound[key]; !known {
-			_, sound[key] = goTest(ctx, tree, m.test)
-		}
-		if sound[key] != nil {
-			return fmt.Errorf("go test %s fails without any bug: %w", key, sound[key])
+		if args := strings.Join(m.test, " "); !sound[args] {
+			if printed, err := goTest(ctx, tree, m.test); err != nil {
+				return fmt.Errorf("go test %s fails without any bug: %w\n%s", args, err, printed)
+			}
+			sound[args] = true
 		}
 		err := m.hunt(ctx, tree)
 		if ctx.Err() != nil {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 
+	"github.com/tenantry/tenantry/auth"
 	"github.com/tenantry/tenantry/guard"
 )
 
@@ -22,13 +23,17 @@ func read(guard.Scope, ...any) error { return nil }
 func find(string) (guard.Scope, error) { return guard.Acting(context.Background()) }
 
 func literals() {
-	_ = read(guard.Scope{})           // want `guard.Scope\{\} is the zero value, which every operation refuses; obtain a capability from the guard`
+	_ = read(guard.Scope{})           // want `guard.Scope\{\} is the zero value, which every operation refuses; obtain a real one from the guard`
 	_ = &guard.Scope{}                // want `guard.Scope\{\} is the zero value`
 	_ = guard.System{}                // want `guard.System\{\} is the zero value`
 	_ = session{scope: guard.Scope{}} // want `guard.Scope\{\} is the zero value`
 	_ = []guard.Scope{{}}             // want `guard.Scope\{\} is the zero value`
 	_ = new(guard.Scope)              // want `new\(guard.Scope\) points to what is the zero value`
+	_ = &auth.Principal{}             // want `auth.Principal\{\} is the zero value`
+	_ = auth.ID(0)
 	_ = session{}
+	_ = []*guard.Scope{{}} // want `guard.Scope\{\} is the zero value`
+	_ = new(*guard.Scope)
 	_ = []guard.Scope{}
 	_ = new(session)
 }
@@ -36,7 +41,7 @@ func literals() {
 func copied(sc guard.Scope) *guard.Scope { return new(sc) }
 
 func compared(sc guard.Scope) bool {
-	return sc == (guard.Scope{}) // want `test one with its Check method`
+	return sc == (guard.Scope{}) // want `test a Scope or System with its Check method`
 }
 
 func refused(err error) (guard.Scope, error) {

@@ -3,4 +3,6 @@ package auth
 
 type PrincipalKey struct{}
 
+type Principal struct{ subject string }
+
 type ID int
