@@ -101,6 +101,7 @@ type Result struct {
 	Command  *record.Record  // the accepted command; nil where nothing changed
 	Record   *record.Record  // the record after the command
 	Changed  bool            // false: the command would have changed nothing and was not written
+	Created  bool            // there was no such record, or a deleted one
 	Replayed bool            // an earlier command with the same receipt answered
 	Position driver.Position // in the change feed; "" where nothing was written
 }
@@ -121,12 +122,12 @@ func (s *Service) PublishAsync(ctx context.Context, sc scope.Scope, in Input, op
 // PublishPartialUpdateSync merges p into the version named and returns when its handlers have run.
 // It fails as PublishSync does, and with fault.NotFound where there is no such record.
 func (s *Service) PublishPartialUpdateSync(ctx context.Context, sc scope.Scope, p Partial, opts ...Option) (Result, error) {
-	return s.Change(ctx, sc, p.Key, p.Version, p.next, opts...)
+	return s.Change(ctx, sc, p.Key, p.Version, p.next, append(opts, existing)...)
 }
 
 // PublishPartialUpdateAsync is PublishPartialUpdateSync without waiting for handlers.
 func (s *Service) PublishPartialUpdateAsync(ctx context.Context, sc scope.Scope, p Partial, opts ...Option) (Result, error) {
-	return s.Change(ctx, sc, p.Key, p.Version, p.next, append(opts, async)...)
+	return s.Change(ctx, sc, p.Key, p.Version, p.next, append(opts, existing, async)...)
 }
 
 func (in Input) next(current *record.Record) (*record.Record, error) {
@@ -143,9 +144,6 @@ func (in Input) next(current *record.Record) (*record.Record, error) {
 }
 
 func (p Partial) next(current *record.Record) (*record.Record, error) {
-	if current == nil {
-		return nil, fault.New(fault.NotFound, "command.PublishPartialUpdate", "there is no such record")
-	}
 	next := current.Clone()
 	set(&next.Code, p.Code)
 	set(&next.Name, p.Name)
@@ -174,14 +172,20 @@ func cmpOr(a, b string) string {
 type Option func(*options)
 
 type options struct {
-	async   bool
-	receipt *Receipt
+	async    bool
+	existing bool
+	live     bool
+	receipt  *Receipt
 }
 
-func async(o *options) { o.async = true }
+func async(o *options)    { o.async = true }
+func existing(o *options) { o.existing = true }
 
 // Async makes a publish return after the write, without waiting for handlers.
 func Async() Option { return async }
+
+// Live makes a publish on a missing or deleted record fail with fault.NotFound, whatever the version.
+func Live() Option { return func(o *options) { o.existing, o.live = true, true } }
 
 // attempts bounds how often a publish reads again after another was first. With VersionLatest each attempt
 // loses only to a command that was accepted.
@@ -213,6 +217,9 @@ func (s *Service) Change(ctx context.Context, sc scope.Scope, key record.Key, ve
 		current, err := view.Get(ctx, key)
 		if err != nil {
 			return Result{}, err
+		}
+		if o.existing && current == nil || o.live && current.IsDeleted {
+			return Result{}, fault.New(fault.NotFound, "command.Change", "there is no such record")
 		}
 		if err := checkVersion(version, current); err != nil {
 			return Result{}, err
@@ -350,7 +357,8 @@ func (s *Service) commit(ctx context.Context, view storage.View, change storage.
 	if change.Replace == nil {
 		s.known.add(change.Data.PK)
 	}
-	res := Result{Command: change.Command, Record: change.Data, Changed: true, Position: position}
+	res := Result{Command: change.Command, Record: change.Data, Changed: true, Position: position,
+		Created: change.Replace == nil || change.Replace.IsDeleted && !change.Data.IsDeleted}
 	if err := wait(ctx); err != nil {
 		return res, fault.Wrap(err, fault.Timeout, "command.PublishSync", "the command is accepted as version %d, but its handlers have not finished in time", change.Data.Version)
 	}

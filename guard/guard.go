@@ -9,8 +9,6 @@ import (
 	"context"
 	"time"
 
-	"github.com/oklog/ulid/v2"
-
 	"github.com/tenantry/tenantry/auth"
 	"github.com/tenantry/tenantry/fault"
 	"github.com/tenantry/tenantry/internal/scope"
@@ -77,12 +75,12 @@ type Reach uint8
 
 // The reaches. The zero Reach is no policy, and an operation without one does not start.
 const (
-	Nothing  Reach = iota
-	Self           // the caller's own identity; no acting tenant needed
-	Tenant         // the records of one tenant
-	Shared         // the common tenant's records of shared entity types, for reading
-	Admin          // a tenant that the operation manages: system admins any, existing or not; others their own
-	AllTenants     // across tenants, system admins only
+	Nothing    Reach = iota
+	Self             // the caller's own identity; no acting tenant needed
+	Tenant           // the records of one tenant
+	Shared           // the common tenant's records of shared entity types, for reading
+	Admin            // a tenant that the operation manages: system admins any, existing or not; others their own
+	AllTenants       // across tenants, system admins only
 )
 
 // Policy is what an operation declares of who may call it.
@@ -138,7 +136,7 @@ func (g *Guard) Admit(ctx context.Context, r *Request) (Grant, error) {
 		return Grant{}, fault.New(fault.Unauthenticated, "guard.Admit", "a bearer token is needed")
 	}
 	a := &r.Actor
-	a.Issuer, a.UserID, a.UserCode, a.Email = p.Issuer, p.Subject, p.UserCode, p.Email
+	a.Issuer, a.UserID, a.UserCode, a.Email = p.Issuer(), p.Subject(), p.UserCode(), p.Email()
 	grant := Grant{guard: g, request: r}
 	a.Role, grant.cross = p.CrossTenantRole()
 
@@ -161,7 +159,7 @@ func (g *Guard) Admit(ctx context.Context, r *Request) (Grant, error) {
 
 // acting returns the tenant that the caller acts in, zero for none.
 func (g *Guard) acting(r *Request, cross bool) (tenant.Code, error) {
-	bound := g.canonical(r.Principal.Tenant)
+	bound := g.canonical(r.Principal.Tenant())
 	if !bound.IsZero() && !r.Principal.MayAssert(bound) {
 		return tenant.Code{}, forbidden()
 	}
@@ -273,7 +271,7 @@ func (gr *Grant) exists(ctx context.Context) (born time.Time, err error) {
 			return born, forbidden()
 		case state.Suspended && gr.target == gr.Acting:
 			return born, fault.New(fault.TenantSuspended, "guard.Admit", "the tenant is suspended; ask the operator of this system")
-		case r.Principal.External && r.Principal.IssuedAt.Unix() < state.Born.Unix() && !state.Born.IsZero():
+		case r.Principal.External() && r.Principal.IssuedAt().Unix() < state.Born.Unix() && !state.Born.IsZero():
 			return born, fault.New(fault.Unauthenticated, "guard.Admit", "the token is older than its tenant; sign in again")
 		}
 		born = state.Born
@@ -297,15 +295,12 @@ func (g *Guard) lookup(ctx context.Context, code tenant.Code) (State, error) {
 
 // authorise checks the caller's role. A cross-tenant role other than system_admin acts in a tenant with that role.
 func (gr *Grant) authorise() error {
-	p, policy := gr.request.Principal, gr.request.Policy
+	policy := gr.request.Policy
 	if gr.cross && gr.request.Actor.Role == SystemAdmin {
 		return nil
 	}
-	has := func(role string) bool {
-		return gr.cross && gr.request.Actor.Role == role || !gr.cross && p.HasRole(gr.target, role)
-	}
 	if !gr.cross {
-		gr.request.Actor.Role = p.RoleIn(gr.target)
+		gr.request.Actor.Role = gr.request.Principal.RoleIn(gr.target)
 	}
 	allowed := false
 	switch policy.Reach {
@@ -316,13 +311,53 @@ func (gr *Grant) authorise() error {
 	case Admin:
 		allowed = policy.Members && !gr.cross
 	}
-	for _, role := range policy.Roles {
-		allowed = allowed || has(role)
-	}
-	if !allowed {
-		return fault.New(fault.RoleRequired, "guard.Admit", "this needs a role that the caller doesn't have in the tenant")
+	if !allowed && !gr.has(policy.Roles) {
+		return roleRequired()
 	}
 	return nil
+}
+
+// System returns the right to cross tenants to a system admin, for a reason that the audit log keeps. Actor says from
+// where and in which request; who it is, is the principal. It fails with fault.RoleRequired for anybody else and without a reason.
+func (g *Guard) System(p *auth.Principal, actor Actor, reason string) (System, error) {
+	if p == nil || reason == "" {
+		return System{}, roleRequired()
+	}
+	role, _ := p.CrossTenantRole()
+	if role != SystemAdmin {
+		return System{}, roleRequired()
+	}
+	actor.Issuer, actor.UserID, actor.UserCode, actor.Email, actor.Role = p.Issuer(), p.Subject(), p.UserCode(), p.Email(), role
+	return scope.NewSystem(record.NewID(), actor, reason, g.cfg.Auditor), nil
+}
+
+// Actor returns who acts.
+func (gr *Grant) Actor() Actor { return gr.request.Actor }
+
+// Crosses reports whether the caller acts by a cross-tenant role.
+func (gr *Grant) Crosses() bool { return gr.cross }
+
+// has reports whether the caller has one of roles in the tenant reached.
+func (gr *Grant) has(roles []string) bool {
+	for _, role := range roles {
+		if gr.cross && gr.request.Actor.Role == role || !gr.cross && gr.request.Principal.HasRole(gr.target, role) {
+			return true
+		}
+	}
+	return false
+}
+
+// Need fails with fault.RoleRequired unless the caller is a system admin or has one of roles in the tenant reached.
+// No roles means that any will do.
+func (gr *Grant) Need(roles []string) error {
+	if len(roles) == 0 || gr.cross && gr.request.Actor.Role == SystemAdmin || gr.has(roles) {
+		return nil
+	}
+	return roleRequired()
+}
+
+func roleRequired() error {
+	return fault.New(fault.RoleRequired, "guard.Admit", "this needs a role that the caller doesn't have in the tenant")
 }
 
 // issue makes the Scope, and the System where the request crosses tenants.
@@ -335,7 +370,7 @@ func (gr *Grant) issue(ctx context.Context, born time.Time) error {
 	case Self:
 		return nil
 	case Tenant:
-		if !gr.cross || gr.target == gr.guard.canonical(r.Principal.Tenant) {
+		if !gr.cross || gr.target == gr.guard.canonical(r.Principal.Tenant()) {
 			gr.Scope = scope.New(gr.target, scope.Full, born, &r.Actor)
 			return nil
 		}
@@ -345,7 +380,7 @@ func (gr *Grant) issue(ctx context.Context, born time.Time) error {
 			return nil
 		}
 	}
-	gr.System = scope.NewSystem(ulid.Make().String(), r.Actor, "request by "+r.Actor.Role, gr.guard.cfg.Auditor)
+	gr.System = scope.NewSystem(record.NewID(), r.Actor, "request by "+r.Actor.Role, gr.guard.cfg.Auditor)
 	if r.Policy.Reach == AllTenants || gr.target.IsZero() || r.Policy.TargetInBody {
 		return nil
 	}

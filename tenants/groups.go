@@ -8,6 +8,7 @@ import (
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 
+	"github.com/tenantry/tenantry/auth"
 	"github.com/tenantry/tenantry/command"
 	"github.com/tenantry/tenantry/fault"
 	"github.com/tenantry/tenantry/internal/scope"
@@ -148,9 +149,9 @@ func GroupsFor(rec *record.Record, role string) ([]string, error) {
 }
 
 func (s *Service) checkGroups(role string, groups ...string) (string, error) {
-	parsed, ok := parseRole(role)
+	parsed, err := auth.ParseRole(role)
 	var problems []fault.Field
-	if !ok {
+	if err != nil {
 		problems = append(problems, fault.Field{Field: "role", Problem: "is a letter and up to 62 of a-z, 0-9 and _"})
 	} else if s.cfg.CrossTenant(parsed) {
 		problems = append(problems, fault.Field{Field: "role", Problem: "counts in every tenant and can't be given in one"})

@@ -13,6 +13,7 @@ import (
 	"github.com/tenantry/tenantry/data"
 	"github.com/tenantry/tenantry/entity"
 	"github.com/tenantry/tenantry/fault"
+	"github.com/tenantry/tenantry/guard"
 	"github.com/tenantry/tenantry/internal/scope"
 	"github.com/tenantry/tenantry/record"
 	"github.com/tenantry/tenantry/storage"
@@ -100,6 +101,11 @@ func (r Ref) key(sc scope.Scope) (record.Key, error) {
 }
 
 func notFound() error { return fault.New(fault.NotFound, "tenants", "there is no such tenant") }
+
+// State returns whether a tenant exists and is active.
+func (s *Service) State(ctx context.Context, code tenant.Code) (guard.State, error) {
+	return s.cfg.Directory.Lookup(ctx, code)
+}
 
 // Create is a new tenant.
 type Create struct {

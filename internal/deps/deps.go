@@ -22,7 +22,7 @@ import (
 	_ "go.opentelemetry.io/otel/propagation"
 	_ "go.opentelemetry.io/otel/trace"
 	_ "go.uber.org/goleak"
-	_ "golang.org/x/sync/singleflight"
+	_ "golang.org/x/sync/errgroup"
 	_ "golang.org/x/time/rate"
 	_ "golang.org/x/tools/go/analysis/analysistest"
 	_ "golang.org/x/tools/go/analysis/unitchecker"

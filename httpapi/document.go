@@ -1,0 +1,223 @@
+package httpapi
+
+import (
+	"maps"
+	"net/http"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/tenantry/tenantry"
+	"github.com/tenantry/tenantry/fault"
+	"github.com/tenantry/tenantry/guard"
+	"github.com/tenantry/tenantry/record"
+	"github.com/tenantry/tenantry/route"
+)
+
+// document is the description of the API, and the schemas that bodies are checked against: one source for both.
+type document struct {
+	json, yaml []byte
+	bodies     map[string]*schema // by operation ID; nil where there is no body
+}
+
+// schema checks bodies.
+type schema struct {
+	registry huma.Registry
+	schema   *huma.Schema
+	optional bool
+}
+
+// describe makes the description of ops.
+func describe(ops []route.Operation, app *tenantry.App) (*document, error) {
+	registry := huma.NewMapRegistry("#/components/schemas/", schemaName)
+	registry.RegisterTypeAlias(reflect.TypeFor[record.Time](), reflect.TypeFor[string]())
+	d := &document{bodies: map[string]*schema{}}
+	api := &huma.OpenAPI{
+		OpenAPI: "3.1.0",
+		Info: &huma.Info{Title: "Tenantry", Version: app.Version(), Description: "Records of many tenants, kept apart. Every operation needs a bearer token; " +
+			"the tenant comes from the token, and every tenant that a request names must be one that the caller may use."},
+		Paths: map[string]*huma.PathItem{},
+		Components: &huma.Components{Schemas: registry, SecuritySchemes: map[string]*huma.SecurityScheme{
+			"bearer": {Type: "http", Scheme: "bearer", BearerFormat: "JWT"}}},
+	}
+	problem := registry.Schema(reflect.TypeFor[Problem](), true, "Problem")
+	for _, op := range ops {
+		described := &huma.Operation{OperationID: op.ID, Method: op.Method, Path: op.Path, Summary: op.Summary, Tags: []string{op.Tag},
+			Security: []map[string][]string{{"bearer": {}}}, Parameters: parameters(op), Responses: responses(registry, op, problem),
+			Extensions: map[string]any{"x-tenantry-policy": policyText(op.Policy)}}
+		if body := bodyType(op); body != nil {
+			s := &schema{registry: registry, schema: registry.Schema(reflect.TypeOf(body), true, op.ID+"Body"), optional: op.Bare || op.Body == nil}
+			precompute(registry, s.schema)
+			d.bodies[op.ID] = s
+			described.RequestBody = &huma.RequestBody{Required: !s.optional, Content: map[string]*huma.MediaType{"application/json": {Schema: s.schema}}}
+		}
+		api.AddOperation(described)
+	}
+	var err error
+	if d.json, err = api.MarshalJSON(); err == nil {
+		d.yaml, err = api.YAML()
+	}
+	if err != nil {
+		return nil, fault.Wrap(err, fault.Internal, "httpapi.New", "the API can't be described")
+	}
+	return d, nil
+}
+
+// bodyType returns a value of the type of an operation's body, nil where it takes none.
+func bodyType(op route.Operation) any {
+	if op.Body == nil && op.Method != http.MethodGet {
+		return route.Mentions{}
+	}
+	return op.Body
+}
+
+func schemaName(t reflect.Type, hint string) string {
+	name := huma.DefaultSchemaNamer(t, hint)
+	pkg := t.PkgPath()
+	if i := strings.LastIndexByte(pkg, '/'); i >= 0 && t.Name() != "" {
+		if short := pkg[i+1:]; short != "route" && short != "httpapi" {
+			return strings.ToUpper(short[:1]) + short[1:] + name
+		}
+	}
+	return name
+}
+
+func parameters(op route.Operation) []*huma.Param {
+	var out []*huma.Param
+	for rest := op.Path; ; {
+		_, after, found := strings.Cut(rest, "{")
+		if !found {
+			break
+		}
+		name, tail, _ := strings.Cut(after, "}")
+		out = append(out, &huma.Param{Name: name, In: "path", Required: true, Schema: &huma.Schema{Type: huma.TypeString}})
+		rest = tail
+	}
+	for _, p := range op.Query {
+		s := &huma.Schema{Type: huma.TypeString}
+		switch p.Kind {
+		case route.Integer:
+			low, high := float64(p.Min), float64(p.Max)
+			s = &huma.Schema{Type: huma.TypeInteger, Format: "int64", Minimum: &low, Maximum: &high}
+		case route.Boolean:
+			s = &huma.Schema{Type: huma.TypeBoolean}
+		case route.Moment:
+			s.Format = "date-time"
+		default:
+			for _, v := range p.Enum {
+				s.Enum = append(s.Enum, v)
+			}
+		}
+		out = append(out, &huma.Param{Name: p.Name, In: "query", Description: p.Summary, Schema: s})
+	}
+	header := func(name, summary string) {
+		out = append(out, &huma.Param{Name: name, In: "header", Description: summary, Schema: &huma.Schema{Type: huma.TypeString}})
+	}
+	header("x-tenant-code", "the acting tenant, for callers whose token has none and for cross-tenant roles")
+	if op.Method != http.MethodGet {
+		header("Idempotency-Key", "1 to 255 printable ASCII characters; the operation happens once under it")
+	}
+	if op.Versioned && (op.Method == http.MethodPut || op.Method == http.MethodPatch || op.Method == http.MethodDelete) && strings.Contains(op.Path, "/data/") {
+		header("If-Match", `the ETag of the version that is to change, as "7"`)
+	}
+	return out
+}
+
+// always are the codes that every operation answers with.
+var always = []fault.Code{fault.InvalidRequest, fault.Unauthenticated, fault.TenantForbidden, fault.NotFound, fault.MethodNotAllowed, fault.Timeout,
+	fault.ValidationFailed, fault.RateLimited, fault.Internal, fault.Unavailable}
+
+func responses(registry huma.Registry, op route.Operation, problem *huma.Schema) map[string]*huma.Response {
+	out := map[string]*huma.Response{}
+	for status, value := range op.Answers {
+		s := &huma.Schema{Type: huma.TypeObject}
+		if value != nil {
+			s = registry.Schema(reflect.TypeOf(value), true, op.ID+"Answer")
+		}
+		response := &huma.Response{Description: http.StatusText(status), Content: map[string]*huma.MediaType{"application/json": {Schema: s}}}
+		if op.Versioned {
+			text := &huma.Schema{Type: huma.TypeString}
+			response.Headers = map[string]*huma.Param{"ETag": {Description: "the record's version, quoted", Schema: text}}
+			if op.Method != http.MethodGet {
+				response.Headers["X-Tenantry-Position"] = &huma.Param{Description: "the place in the change feed", Schema: text}
+			}
+		}
+		out[strconv.Itoa(status)] = response
+	}
+	if op.Versioned && op.Method == http.MethodGet {
+		out["304"] = &huma.Response{Description: http.StatusText(304)}
+	}
+	statuses := map[int][]string{}
+	add := func(status int, code fault.Code) {
+		if !slices.Contains(statuses[status], string(code)) {
+			statuses[status] = append(statuses[status], string(code))
+		}
+	}
+	for _, code := range slices.Concat(always, op.Errors) {
+		add(code.HTTPStatus(), code)
+	}
+	for _, code := range []fault.Code{fault.TenantRequired, fault.TenantMismatch, fault.TenantSuspended, fault.RoleRequired} {
+		add(http.StatusForbidden, code)
+	}
+	add(http.StatusRequestURITooLong, fault.TooLarge)
+	add(http.StatusRequestHeaderFieldsTooLarge, fault.TooLarge)
+	if op.Method != http.MethodGet {
+		add(http.StatusRequestEntityTooLarge, fault.TooLarge)
+		add(http.StatusUnsupportedMediaType, fault.UnsupportedMediaType)
+		add(http.StatusConflict, fault.IdempotencyConflict)
+		if op.Versioned {
+			add(http.StatusPreconditionFailed, fault.VersionConflict)
+		}
+	}
+	for status, codes := range statuses {
+		slices.Sort(codes)
+		out[strconv.Itoa(status)] = &huma.Response{Description: http.StatusText(status) + ": " + strings.Join(codes, ", "),
+			Content: map[string]*huma.MediaType{"application/problem+json": {Schema: problem}}}
+	}
+	return out
+}
+
+// policyText says who may call an operation, for readers of the description and the tests that are made from it.
+func policyText(p guard.Policy) map[string]any {
+	reach := map[guard.Reach]string{guard.Self: "self", guard.Tenant: "tenant", guard.Shared: "shared", guard.Admin: "admin", guard.AllTenants: "all-tenants"}[p.Reach]
+	roles := p.Roles
+	if roles == nil {
+		roles = []string{}
+	}
+	return map[string]any{"reach": reach, "roles": roles, "members": p.Members}
+}
+
+// precompute readies a schema for checking.
+func precompute(registry huma.Registry, s *huma.Schema) {
+	s.PrecomputeMessages()
+	for _, each := range slices.Collect(maps.Values(registry.Map())) {
+		each.PrecomputeMessages()
+	}
+}
+
+// check returns what is wrong with a body. A version that is no version in plain digits, which the text decides, is left to
+// the handler.
+func (s *schema) check(tree any) ([]fault.Field, error) {
+	path := huma.NewPathBuffer(make([]byte, 0, 128), 0)
+	res := &huma.ValidateResult{}
+	huma.Validate(s.registry, s.schema, path, huma.ModeWriteToServer, tree, res)
+	if len(res.Errors) == 0 {
+		return nil, nil
+	}
+	problems := make([]fault.Field, 0, len(res.Errors))
+	for _, err := range res.Errors {
+		detail, ok := err.(*huma.ErrorDetail)
+		if !ok {
+			problems = append(problems, fault.Field{Problem: err.Error()})
+			continue
+		}
+		if detail.Location == "version" || strings.HasSuffix(detail.Location, "].version") {
+			return nil, fault.New(fault.InvalidRequest, "httpapi", "version is -1 or 0 to 9007199254740991 in plain digits")
+		}
+		problems = append(problems, fault.Field{Field: detail.Location, Problem: detail.Message})
+	}
+	return problems, nil
+}

@@ -1,0 +1,135 @@
+package httpapi
+
+import (
+	"net/http"
+	"sync"
+
+	"github.com/tenantry/tenantry/command"
+	"github.com/tenantry/tenantry/fault"
+	"github.com/tenantry/tenantry/record"
+	"github.com/tenantry/tenantry/route"
+	"github.com/tenantry/tenantry/storage"
+	"github.com/tenantry/tenantry/storage/driver"
+)
+
+// An Idempotency-Key is kept twice. The receipt stands in the command's own commit, so that a change happens once whatever
+// dies when; the answer is kept after it, so that a replay is the answer that was given, refusals included.
+
+// keptAnswer is an answer as it is kept. The body is text, so that it comes back byte for byte.
+type keptAnswer struct {
+	Digest   string `json:"digest"`
+	Status   int    `json:"status"`
+	Body     string `json:"body"`
+	Version  int64  `json:"version,omitempty"`
+	Position string `json:"position,omitempty"`
+	Location string `json:"location,omitempty"`
+}
+
+// running holds the receipts of the requests under way in this process.
+type running struct {
+	mu  sync.Mutex
+	ids map[string]struct{}
+}
+
+func (r *running) begin(id string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if _, busy := r.ids[id]; busy {
+		return false
+	}
+	if r.ids == nil {
+		r.ids = map[string]struct{}{}
+	}
+	r.ids[id] = struct{}{}
+	return true
+}
+
+func (r *running) end(id string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.ids, id)
+}
+
+// once answers a request that carries an Idempotency-Key.
+func (h *Handler) once(w http.ResponseWriter, r *http.Request, c *route.Call, answer func() (route.Answer, error)) {
+	receipt := c.Receipt("")
+	if !h.running.begin(receipt.ID) {
+		h.fail(w, r, fault.New(fault.IdempotencyConflict, "httpapi", "a request with this idempotency key is still running; wait for its answer"))
+		return
+	}
+	defer h.running.end(receipt.ID)
+	kept, found, err := h.kept(r, receipt)
+	if err != nil {
+		h.fail(w, r, err)
+		return
+	}
+	if found {
+		w.Header().Set("Idempotency-Replayed", "true")
+		h.replay(w, r, kept)
+		return
+	}
+	a, err := answer()
+	if err != nil {
+		h.keepFailure(r, receipt, err)
+		h.fail(w, r, err)
+		return
+	}
+	h.keep(r, receipt, keptAnswer{Status: a.Status, Body: string(a.JSON), Version: a.Version, Position: string(a.Position), Location: a.Location})
+	h.reply(w, r, a)
+}
+
+func (h *Handler) kept(r *http.Request, receipt command.Receipt) (kept keptAnswer, found bool, err error) {
+	row, err := h.app.Answers().Get(r.Context(), receipt.Owner.String(), receipt.ID)
+	if err != nil || row.Version == 0 {
+		return kept, false, err
+	}
+	if err := row.Value.Decode(&kept); err != nil {
+		return kept, false, err
+	}
+	if kept.Digest != receipt.Digest {
+		return kept, false, fault.New(fault.IdempotencyConflict, "httpapi", "this idempotency key was used for another request; use a new key")
+	}
+	return kept, true, nil
+}
+
+func (h *Handler) replay(w http.ResponseWriter, r *http.Request, kept keptAnswer) {
+	if kept.Status < 400 {
+		h.reply(w, r, route.Answer{Status: kept.Status, JSON: []byte(kept.Body), Version: kept.Version, Position: driver.Position(kept.Position), Location: kept.Location})
+		return
+	}
+	var e fault.Error
+	if err := record.Attributes(kept.Body).Decode(&e); err != nil {
+		h.fail(w, r, err)
+		return
+	}
+	h.fail(w, r, &e)
+}
+
+// keepFailure keeps a refusal that trying again would not change by itself.
+func (h *Handler) keepFailure(r *http.Request, receipt command.Receipt, cause error) {
+	e := *failure(r.Context(), cause)
+	status := e.HTTPStatus()
+	if status >= 500 || status == http.StatusRequestTimeout || status == http.StatusTooManyRequests || e.Code == fault.IdempotencyConflict {
+		return
+	}
+	e.Err, e.Status = nil, status
+	text, err := record.EncodeAttributes(e)
+	if err != nil {
+		return
+	}
+	h.keep(r, receipt, keptAnswer{Status: status, Body: string(text)})
+}
+
+// keep is best effort: what it fails to keep, the receipt of the command still guards.
+func (h *Handler) keep(r *http.Request, receipt command.Receipt, kept keptAnswer) {
+	kept.Digest = receipt.Digest
+	value, err := record.EncodeAttributes(kept)
+	if err == nil {
+		answers := h.app.Answers()
+		err = answers.Commit(r.Context(), answers.Set(storage.Row{Owner: receipt.Owner.String(), SK: receipt.ID, Value: value,
+			Expires: h.cfg.Now().Add(command.ReceiptLife).Unix()}))
+	}
+	if err != nil {
+		h.cfg.Log.WarnContext(r.Context(), "the answer of an idempotent request could not be kept", "error", err)
+	}
+}

@@ -1,0 +1,252 @@
+package httpapi
+
+import (
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+
+	"github.com/tenantry/tenantry/fault"
+	"github.com/tenantry/tenantry/guard"
+	"github.com/tenantry/tenantry/route"
+	"github.com/tenantry/tenantry/tenant"
+)
+
+// operation returns the handler of one operation: the order of checks.
+func (h *Handler) operation(op *route.Operation) http.HandlerFunc {
+	source := op.Method + " " + op.Path
+	body := h.document.bodies[op.ID]
+	changes := op.Method != http.MethodGet
+	return func(w http.ResponseWriter, r *http.Request) {
+		st := stateOf(r)
+		st.operation = op.ID
+		call, err := h.admit(op, source, r)
+		if err != nil {
+			h.refuse(w, r, call, err)
+			return
+		}
+		r = r.WithContext(guard.WithActor(r.Context(), call.ask.Actor, call.tenant()))
+		st.tenant = call.tenant()
+		if err := h.limits.take(call.tenant(), call.grant.Crosses()); err != nil {
+			h.fail(w, r, err)
+			return
+		}
+		if err := h.readInto(w, r, op, body, call); err != nil {
+			h.refuse(w, r, call, err)
+			return
+		}
+		c := route.NewCall(call.ask.Principal, call.grant, r, call.query, call.body, call.key)
+		answer := func() (route.Answer, error) { return op.Handle(r.Context(), c) }
+		if changes && call.key != "" {
+			h.once(w, r, c, answer)
+			return
+		}
+		a, err := answer()
+		if err != nil {
+			h.refuse(w, r, call, err)
+			return
+		}
+		h.reply(w, r, a)
+	}
+}
+
+// call is a request on its way through the checks.
+type call struct {
+	ask   guard.Request
+	grant guard.Grant
+	query url.Values
+	body  []byte
+	key   string // Idempotency-Key
+
+	bodyMentions guard.Mentions
+}
+
+func (c *call) tenant() tenant.Code {
+	if code := c.grant.Scope.Tenant(); !code.IsZero() {
+		return code
+	}
+	return c.grant.Acting
+}
+
+// admit decides everything that comes before the body. The call it returns is never nil.
+func (h *Handler) admit(op *route.Operation, source string, r *http.Request) (*call, error) {
+	c := &call{}
+	st := stateOf(r)
+	var err error
+	if c.query, err = parseQuery(r.URL.RawQuery); err != nil {
+		return c, err
+	}
+	c.ask.Actor.RequestID, c.ask.Actor.SourceIP, c.ask.Actor.Source = st.requestID, st.sourceIP, source
+	token, err := bearer(r.Header)
+	if err != nil {
+		return c, err
+	}
+	if c.ask.Principal, err = h.app.Verifier().Verify(r.Context(), token); err != nil {
+		return c, err
+	}
+	c.ask.Policy = op.Policy
+	if values := r.Header[guard.TenantHeader]; len(values) == 1 {
+		c.ask.Header, c.ask.HasHeader = values[0], true
+	}
+	c.ask.Mentions = pathMentions(op, r, c.query)
+	if c.grant, err = h.app.Guard().Admit(r.Context(), &c.ask); err != nil {
+		return c, err
+	}
+	if op.Precheck != nil {
+		if err := op.Precheck(route.NewCall(c.ask.Principal, c.grant, r, c.query, nil, "")); err != nil {
+			return c, err
+		}
+	}
+	return c, nil
+}
+
+// parseQuery reads a query that names each parameter once.
+func parseQuery(raw string) (url.Values, error) {
+	if raw == "" {
+		return nil, nil
+	}
+	query, err := url.ParseQuery(raw)
+	if err != nil {
+		return nil, fault.Wrap(err, fault.InvalidRequest, "httpapi", "the query is not well-formed")
+	}
+	for _, values := range query {
+		if len(values) > 1 {
+			return nil, fault.New(fault.InvalidRequest, "httpapi", "a query parameter is sent more than once")
+		}
+	}
+	return query, nil
+}
+
+func bearer(header http.Header) (string, error) {
+	scheme, token, found := strings.Cut(header.Get("Authorization"), " ")
+	if !found || !strings.EqualFold(scheme, "Bearer") || token == "" {
+		return "", fault.New(fault.Unauthenticated, "httpapi", "a bearer token is needed: Authorization: Bearer …")
+	}
+	return token, nil
+}
+
+// pathMentions returns the tenants that path and query name.
+func pathMentions(op *route.Operation, r *http.Request, query url.Values) (m guard.Mentions) {
+	if strings.Contains(op.Path, "{tenantCode}") {
+		m.Codes = append(m.Codes, r.PathValue("tenantCode"))
+	}
+	if op.PathTenant != "" {
+		m.Codes = append(m.Codes, r.PathValue(op.PathTenant))
+	}
+	if op.PathPK != "" {
+		m.PKs = append(m.PKs, r.PathValue(op.PathPK))
+	}
+	m.Codes = append(m.Codes, query["tenantCode"]...)
+	m.PKs = append(m.PKs, query["pk"]...)
+	m.IDs = append(m.IDs, query["id"]...)
+	return m
+}
+
+// readInto reads and checks the body, the tenants in it, and then the form of everything.
+func (h *Handler) readInto(w http.ResponseWriter, r *http.Request, op *route.Operation, body *schema, c *call) error {
+	var tree any
+	if body != nil {
+		text, err := readBody(w, r, h.cfg.MaxBody)
+		if err != nil {
+			return err
+		}
+		if len(text) == 0 && !body.optional {
+			return fault.New(fault.InvalidRequest, "httpapi", "the body is missing: the operation takes JSON")
+		}
+		if len(text) > 0 {
+			if tree, err = parse(text); err != nil {
+				return err
+			}
+			c.bodyMentions = mentions(tree)
+			if err := c.grant.Body(r.Context(), c.bodyMentions); err != nil {
+				return err
+			}
+		}
+		c.body = text
+	}
+	problems, err := checkQuery(op, c.query)
+	if err != nil {
+		return err
+	}
+	if len(c.body) > 0 {
+		found, err := body.check(tree)
+		if err != nil {
+			return err
+		}
+		problems = append(problems, found...)
+	}
+	if len(problems) > 0 {
+		return fault.Invalid("httpapi", problems...)
+	}
+	return c.readKey(r)
+}
+
+func checkQuery(op *route.Operation, query url.Values) (problems []fault.Field, err error) {
+	for _, p := range op.Query {
+		values, ok := query[p.Name]
+		if !ok {
+			continue
+		}
+		problem := p.Check(values[0])
+		if problem != "" && p.Name == "version" {
+			return nil, fault.New(fault.InvalidRequest, "httpapi", "version %s", problem)
+		}
+		if problem != "" {
+			problems = append(problems, fault.Field{Field: p.Name, Problem: problem})
+		}
+	}
+	return problems, nil
+}
+
+// readKey reads the Idempotency-Key: 1 to 255 printable ASCII characters.
+func (c *call) readKey(r *http.Request) error {
+	values, ok := r.Header["Idempotency-Key"]
+	if !ok {
+		return nil
+	}
+	c.key = values[0]
+	good := len(c.key) >= 1 && len(c.key) <= 255
+	for i := 0; good && i < len(c.key); i++ {
+		good = c.key[i] >= 0x20 && c.key[i] < 0x7f
+	}
+	if !good {
+		return fault.New(fault.InvalidRequest, "httpapi", "Idempotency-Key is 1 to 255 printable ASCII characters")
+	}
+	return nil
+}
+
+// refuse answers with a problem and keeps the attempt where it was denied.
+func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, c *call, err error) {
+	if status := fault.As(err).HTTPStatus(); status == http.StatusUnauthorized || status == http.StatusForbidden {
+		st := stateOf(r)
+		st.tenant = c.tenant()
+		r = r.WithContext(guard.WithActor(r.Context(), c.ask.Actor, c.tenant()))
+		h.denied.keep(r, c, err)
+	}
+	h.fail(w, r, err)
+}
+
+// reply writes an answer.
+func (h *Handler) reply(w http.ResponseWriter, r *http.Request, a route.Answer) {
+	header := w.Header()
+	if a.Version > 0 {
+		tag := `"` + strconv.FormatInt(a.Version, 10) + `"`
+		header.Set("ETag", tag)
+		if r.Method == http.MethodGet && r.Header.Get("If-None-Match") == tag {
+			w.WriteHeader(http.StatusNotModified)
+			return
+		}
+	}
+	if a.Position != "" {
+		header.Set("X-Tenantry-Position", string(a.Position))
+	}
+	if a.Location != "" {
+		header.Set("Location", a.Location)
+	}
+	header["Content-Type"] = jsonType
+	header.Set("Content-Length", strconv.Itoa(len(a.JSON)))
+	w.WriteHeader(a.Status)
+	w.Write(a.JSON)
+}
+
+var jsonType = []string{"application/json"}

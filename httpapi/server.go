@@ -1,0 +1,166 @@
+// Package httpapi serves an application over HTTP: it holds the order of checks for every operation, writes problems, describes
+// itself in OpenAPI 3.1, and watches what it does.
+//
+// The order is: route, ambiguous request, token, tenants in header, query and path, role, size and form of the body, tenants in the
+// body, schema, idempotency, and last the handler with its version. Nothing about an object is said before its tenant is decided.
+package httpapi
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/klauspost/compress/gzhttp"
+	"go.opentelemetry.io/otel/trace"
+	"go.opentelemetry.io/otel/trace/noop"
+
+	"github.com/tenantry/tenantry"
+	"github.com/tenantry/tenantry/fault"
+	"github.com/tenantry/tenantry/route"
+)
+
+// Config configures a Handler. Its zero value serves.
+type Config struct {
+	// MaxBody is the size of the largest body, in bytes. Defaults to 1 MiB.
+	MaxBody int64
+
+	// Timeout bounds one request. Defaults to 30 seconds.
+	Timeout time.Duration
+
+	// RateLimit is how many requests per second each tenant may make, with as many at once. Defaults to no limit.
+	RateLimit int
+
+	// Origins are the exact origins that browsers may call from. Defaults to none: CORS is off.
+	Origins []string
+
+	// TLS says that the server is reached over HTTPS only, and has browsers remember it (HSTS). Defaults to false.
+	TLS bool
+
+	// Log defaults to slog.Default. Its handler should be one that guard.NewLogHandler made.
+	Log *slog.Logger
+
+	// Tracer defaults to one that does nothing.
+	Tracer trace.Tracer
+
+	// Now defaults to time.Now.
+	Now func() time.Time
+}
+
+// Handler is an application's HTTP API. It may be used concurrently.
+type Handler struct {
+	app      *tenantry.App
+	cfg      Config
+	mux      *http.ServeMux
+	methods  map[string][]string // of the path patterns, for 405
+	document *document
+	metrics  *Metrics
+	limits   *limits
+	denied   *denials
+	running  running
+	outer    http.Handler
+}
+
+// New returns the Handler of an application. It fails with fault.InvalidRequest, naming the operation, where one has no policy, no
+// handler, or the ID or the path of another.
+func New(app *tenantry.App, cfg Config) (*Handler, error) {
+	if cfg.MaxBody == 0 {
+		cfg.MaxBody = 1 << 20
+	}
+	if cfg.Timeout == 0 {
+		cfg.Timeout = 30 * time.Second
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.Default()
+	}
+	if cfg.Tracer == nil {
+		cfg.Tracer = noop.NewTracerProvider().Tracer("tenantry")
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	h := &Handler{app: app, cfg: cfg, mux: http.NewServeMux(), methods: map[string][]string{}, metrics: newMetrics(),
+		limits: newLimits(cfg.RateLimit), denied: newDenials(cfg.Log, cfg.Now)}
+	ops := app.Operations()
+	if err := check(ops); err != nil {
+		return nil, err
+	}
+	var err error
+	if h.document, err = describe(ops, app); err != nil {
+		return nil, err
+	}
+	for i := range ops {
+		h.serve(ops[i].Method, ops[i].Path, h.operation(&ops[i]))
+	}
+	if err := h.servePublic(); err != nil {
+		return nil, err
+	}
+	h.mux.HandleFunc("/", h.unknown)
+	compress, err := gzhttp.NewWrapper(gzhttp.MinSize(1024), gzhttp.ContentTypes([]string{"application/json", "application/problem+json", "text/html", "text/css", "text/javascript", "application/yaml"}))
+	if err != nil {
+		return nil, fault.Wrap(err, fault.Internal, "httpapi.New", "compression can't be set up")
+	}
+	h.outer = h.observe(h.secure(h.unambiguous(compress(h.mux))))
+	return h, nil
+}
+
+// ServeHTTP implements http.Handler.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) { h.outer.ServeHTTP(w, r) }
+
+// Metrics returns what the Handler counts, for the operator's address.
+func (h *Handler) Metrics() *Metrics { return h.metrics }
+
+func (h *Handler) serve(method, path string, next http.HandlerFunc) {
+	h.mux.HandleFunc(method+" "+path, next)
+	h.methods[path] = append(h.methods[path], method)
+}
+
+// check refuses operations that nobody decided about.
+func check(ops []route.Operation) error {
+	ids := map[string]bool{}
+	paths := map[string]bool{}
+	for _, op := range ops {
+		problem := ""
+		switch {
+		case op.ID == "" || op.Method == "" || op.Path == "" || op.Summary == "":
+			problem = "lacks its ID, method, path or summary"
+		case op.Policy.Reach == 0:
+			problem = "declares no policy"
+		case op.Handle == nil:
+			problem = "has no handler"
+		case len(op.Answers) == 0:
+			problem = "declares no answer"
+		case ids[op.ID]:
+			problem = "has the ID of another operation"
+		case paths[op.Method+" "+op.Path]:
+			problem = "has the path of another operation"
+		}
+		if problem != "" {
+			return fault.New(fault.InvalidRequest, "httpapi.New", "operation %s (%s %s) %s; the server does not start", op.ID, op.Method, op.Path, problem)
+		}
+		ids[op.ID], paths[op.Method+" "+op.Path] = true, true
+	}
+	return nil
+}
+
+// Serve makes an http.Server that serves h with limits for slow and hostile clients. The caller listens, and shuts it down.
+func (h *Handler) Server() *http.Server {
+	return &http.Server{
+		Handler:           h,
+		ReadHeaderTimeout: 10 * time.Second,
+		ReadTimeout:       h.cfg.Timeout + 30*time.Second,
+		WriteTimeout:      h.cfg.Timeout + 60*time.Second,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    2 << 20, // longer than any header that is answered with a problem; see unambiguous
+		ErrorLog:          slog.NewLogLogger(h.cfg.Log.Handler(), slog.LevelWarn),
+	}
+}
+
+// Shutdown ends a server that Server made: it stops listening, waits for the requests under way until ctx ends, and then
+// closes their connections.
+func Shutdown(ctx context.Context, s *http.Server) error {
+	if err := s.Shutdown(ctx); err != nil {
+		return s.Close()
+	}
+	return nil
+}

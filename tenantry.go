@@ -1,0 +1,308 @@
+package tenantry
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"runtime/debug"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/tenantry/tenantry/audit"
+	"github.com/tenantry/tenantry/auth"
+	"github.com/tenantry/tenantry/command"
+	"github.com/tenantry/tenantry/data"
+	"github.com/tenantry/tenantry/entity"
+	"github.com/tenantry/tenantry/guard"
+	"github.com/tenantry/tenantry/internal/scope"
+	"github.com/tenantry/tenantry/members"
+	"github.com/tenantry/tenantry/projection"
+	"github.com/tenantry/tenantry/record"
+	"github.com/tenantry/tenantry/records"
+	"github.com/tenantry/tenantry/route"
+	"github.com/tenantry/tenantry/storage"
+	"github.com/tenantry/tenantry/storage/driver"
+	"github.com/tenantry/tenantry/tenant"
+	"github.com/tenantry/tenantry/tenants"
+)
+
+// Config configures an App. Store is required; the zero value of everything else is its default.
+type Config struct {
+	// Store is where the data is: sqlite.At(dir), memory.New().
+	Store driver.Source
+
+	// Keyring is the built-in issuer. Defaults to one that is held in memory: tokens and cursors of an earlier
+	// process don't work then.
+	Keyring *auth.Keyring
+
+	// Issuers are the external issuers of tokens. Defaults to none.
+	Issuers []auth.Issuer
+
+	// Entities are the declared entity types. Defaults to none.
+	Entities []entity.Type
+
+	// ClosedEntities refuses entity types that are not declared. Defaults to false.
+	ClosedEntities bool
+
+	// Handlers run after commands. Defaults to none.
+	Handlers []projection.Registration
+
+	// Tenants configures the tenant module.
+	Tenants TenantOptions
+
+	// Routes are operations of the application's own. Defaults to none.
+	Routes []route.Operation
+
+	// CommonTenantCodes are aliases of the common tenant. Defaults to none.
+	CommonTenantCodes []tenant.Code
+
+	// CrossTenantRoles are the roles that reach every tenant. system_admin always is one.
+	CrossTenantRoles auth.CrossTenantRoles
+
+	// SingleTenant makes single the acting tenant of callers that name none. Defaults to false.
+	SingleTenant bool
+
+	// Observe is told of every operation on the store. Defaults to nobody.
+	Observe func(op string, took time.Duration, err error)
+
+	// Log defaults to slog.Default.
+	Log *slog.Logger
+
+	// Now defaults to time.Now.
+	Now func() time.Time
+}
+
+// TenantOptions are the options of the tenant module, as TenantModule.register takes them.
+type TenantOptions struct {
+	// DisableController leaves the REST operations of tenants out. Defaults to false: they are served.
+	DisableController bool
+
+	// DataSyncHandlers run after commands on tenants. Defaults to none.
+	DataSyncHandlers []projection.Registration
+}
+
+// App is a running application: its services over one store. It may be used concurrently. Close releases it.
+type App struct {
+	cfg      Config
+	store    *storage.Store
+	entities *entity.Registry
+	commands *command.Service
+	data     *data.Service
+	runner   *projection.Runner
+	tenants  *tenants.Service
+	audit    *audit.Log
+	guard    *guard.Guard
+	verifier *auth.Verifier
+	answers  storage.Keeper
+	dir      *tenants.Directory
+	routes   []route.Operation
+
+	stop    context.CancelFunc
+	working sync.WaitGroup
+	closing sync.Once
+	closed  error
+}
+
+// reserved are the entity types that modules own, those of modules that are not part of this program included:
+// their records are never reached by the general record routes.
+var reserved = []string{"USER", "USER_TENANT", "MEMBER_OF", "SETTINGS", "MASTER", "INVITATION", "JOB"}
+
+// Open opens the store and builds the services over it. Nothing runs in the background until Start. It fails with
+// fault.Unavailable where the store can't be opened, and fault.InvalidRequest for a Config that contradicts itself.
+func Open(ctx context.Context, cfg Config) (*App, error) {
+	if cfg.Log == nil {
+		cfg.Log = slog.Default()
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	a := &App{cfg: cfg}
+	if err := a.open(ctx); err != nil {
+		return nil, errors.Join(err, a.Close())
+	}
+	return a, nil
+}
+
+func (a *App) open(ctx context.Context) (err error) {
+	cfg := a.cfg
+	if cfg.Keyring == nil {
+		if a.cfg.Keyring, err = auth.NewKeyring(auth.KeyringOptions{CrossTenantRoles: cfg.CrossTenantRoles, Now: cfg.Now}); err != nil {
+			return err
+		}
+	}
+	if a.verifier, err = auth.NewVerifier(auth.Config{Keyring: a.cfg.Keyring, Issuers: cfg.Issuers, CrossTenantRoles: cfg.CrossTenantRoles, Now: cfg.Now, Log: cfg.Log}); err != nil {
+		return err
+	}
+	types := append(slices.Clone(cfg.Entities), tenants.Declaration(), audit.Declaration())
+	for _, name := range reserved {
+		types = append(types, entity.Type{Name: record.MustEntityType(name), Owned: true})
+	}
+	if a.entities, err = entity.NewRegistry(cfg.ClosedEntities, types...); err != nil {
+		return err
+	}
+	if a.store, err = storage.Open(ctx, cfg.Store, storage.Options{Shared: a.entities.Shared, Observe: cfg.Observe}); err != nil {
+		return err
+	}
+	cursors, err := storage.NewCursors(a.cfg.Keyring.CursorKey())
+	if err != nil {
+		return err
+	}
+	return a.build(cursors)
+}
+
+// build makes the services, each of those it needs.
+func (a *App) build(cursors *storage.Cursors) error {
+	cfg := a.cfg
+	var failed error
+	keeper := func(word string) storage.Keeper {
+		k, err := a.store.Keeper(scope.NewRoot(), record.MustEntityType(word))
+		failed = errors.Join(failed, err)
+		return k
+	}
+	listing, partitions := keeper("TENANTS"), keeper("PARTITIONS")
+	a.answers = keeper("ANSWER")
+	a.runner = projection.New(projection.Config{Store: a.store, Registrations: slices.Concat(cfg.Handlers, inModule(tenants.Declaration().Module, cfg.Tenants.DataSyncHandlers)),
+		ModuleOf: a.moduleOf, Checkpoints: keeper("CHECKPOINT"), Parked: keeper("PARKED"), Log: cfg.Log, Now: cfg.Now})
+	a.commands = command.New(command.Config{Store: a.store, Entities: a.entities, Handlers: a.runner, Now: cfg.Now,
+		Companions: map[record.EntityType][]command.Companion{tenants.EntityType(): {tenants.Companion(listing)}},
+		Receipts:   keeper("RECEIPT"), Codes: keeper("CODE"), Partitions: partitions})
+	a.data = data.New(a.store, cursors)
+	a.audit = audit.New(a.commands, a.data)
+	a.dir = tenants.NewDirectory(a.store)
+	a.guard = guard.New(guard.Config{Directory: a.dir, Auditor: a.audit, CommonAliases: cfg.CommonTenantCodes, SingleTenant: cfg.SingleTenant})
+	a.tenants = tenants.New(tenants.Config{Commands: a.commands, Data: a.data, Directory: a.dir, Listing: listing, Partitions: partitions, Cursors: cursors,
+		Reserved: a.guard.Reserved, CrossTenant: cfg.CrossTenantRoles.Has})
+	a.routes = a.modules()
+	return failed
+}
+
+// modules lists the operations of every module, a line each.
+func (a *App) modules() []route.Operation {
+	var ops []route.Operation
+	if !a.cfg.Tenants.DisableController {
+		ops = append(ops, (&tenants.Routes{Tenants: a.tenants, Now: a.cfg.Now}).Operations()...)
+	}
+	ops = append(ops, members.Routes{}.Operations()...)
+	ops = append(ops, (&records.Routes{Entities: a.entities, Commands: a.commands, Data: a.data, Waiting: a.runner.Waiting}).Operations()...)
+	ops = append(ops, a.audit.Operations()...)
+	return append(ops, a.cfg.Routes...)
+}
+
+func inModule(module string, regs []projection.Registration) []projection.Registration {
+	out := slices.Clone(regs)
+	for i := range out {
+		out[i].Module = module
+	}
+	return out
+}
+
+func (a *App) moduleOf(t record.EntityType) string {
+	typ, ok := a.entities.Lookup(t)
+	if !ok {
+		return ""
+	}
+	return typ.Module
+}
+
+// Start begins what runs beside requests: handlers, and following what other processes change. It returns at once;
+// Close ends it.
+func (a *App) Start(ctx context.Context) error {
+	ctx, a.stop = context.WithCancel(context.WithoutCancel(ctx))
+	if err := a.runner.Start(ctx); err != nil {
+		return err
+	}
+	a.working.Go(func() {
+		if err := a.dir.Watch(ctx); err != nil && ctx.Err() == nil {
+			a.cfg.Log.ErrorContext(ctx, "tenants are not watched", "error", err)
+		}
+	})
+	return nil
+}
+
+// Close ends what Start began and closes the store. Calls under way should have ended.
+func (a *App) Close() error {
+	a.closing.Do(func() {
+		if a.stop != nil {
+			a.stop()
+		}
+		if a.runner != nil {
+			a.runner.Close()
+		}
+		a.working.Wait()
+		if a.store != nil {
+			a.closed = a.store.Close()
+		}
+	})
+	return a.closed
+}
+
+// Ready returns nil where the store answers.
+func (a *App) Ready(ctx context.Context) error {
+	across, err := a.store.Across(ctx, scope.NewSystem("", scope.Actor{UserID: "system"}, "readiness", nil))
+	if err != nil {
+		return err
+	}
+	_, err = across.End(ctx)
+	return err
+}
+
+// Commands returns the write side.
+func (a *App) Commands() *command.Service { return a.commands }
+
+// Data returns the query side.
+func (a *App) Data() *data.Service { return a.data }
+
+// Tenants returns the tenant module.
+func (a *App) Tenants() *tenants.Service { return a.tenants }
+
+// Audit returns the log of crossings.
+func (a *App) Audit() *audit.Log { return a.audit }
+
+// Handlers returns the runner of the handlers.
+func (a *App) Handlers() *projection.Runner { return a.runner }
+
+// Guard returns the only door to data.
+func (a *App) Guard() *guard.Guard { return a.guard }
+
+// Verifier returns the verifier of tokens.
+func (a *App) Verifier() *auth.Verifier { return a.verifier }
+
+// Keyring returns the built-in issuer.
+func (a *App) Keyring() *auth.Keyring { return a.cfg.Keyring }
+
+// Entities returns the declared entity types.
+func (a *App) Entities() *entity.Registry { return a.entities }
+
+// Store returns the store.
+func (a *App) Store() *storage.Store { return a.store }
+
+// Operations returns every HTTP operation.
+func (a *App) Operations() []route.Operation { return slices.Clone(a.routes) }
+
+// Answers returns the keeper of answers to idempotent requests.
+func (a *App) Answers() storage.Keeper { return a.answers }
+
+// Version returns the version of Tenantry that the program was built with, "devel" where it isn't known.
+func (a *App) Version() string { return Version() }
+
+// Version returns the version of Tenantry that the program was built with, "devel" where it isn't known.
+func Version() string {
+	const module = "github.com/tenantry/tenantry"
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "devel"
+	}
+	for _, m := range append(info.Deps, &info.Main) {
+		if m.Path == module && m.Version != "" && m.Version != "(devel)" {
+			return m.Version
+		}
+	}
+	return "devel"
+}
+
+// System returns the right to cross tenants to a verified system admin, for a reason that the audit log keeps. It fails
+// with fault.RoleRequired for anybody else.
+func (a *App) System(p *auth.Principal, actor guard.Actor, reason string) (guard.System, error) {
+	return a.guard.System(p, actor, reason)
+}
