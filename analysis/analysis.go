@@ -1,7 +1,7 @@
 // Package analysis holds the analyzers that keep code inside the rules which the compiler can't check:
 //
 //   - zeroscope: no zero Scope, System or Principal is made where a real one is needed;
-//   - makescope: no capability is made outside the packages that allow.txt lists;
+//   - makescope: no capability is made outside the packages that allow.txt lists, nor taken from the test kit;
 //   - ctxidentity: nobody but package guard reads who is calling from a context;
 //   - httptenant: nobody but the guard and the HTTP layer reads a tenant from a request.
 //
@@ -28,6 +28,7 @@ const (
 	guardPath  = modulePath + "/guard"
 	authPath   = modulePath + "/auth"
 	httpPath   = modulePath + "/httpapi"
+	kitPath    = modulePath + "/tenantrytest"
 )
 
 // Analyzers returns the analyzers of this package.
@@ -73,7 +74,7 @@ func inPackage(pass *analysis.Pass, paths ...string) bool {
 	return slices.Contains(paths, strings.TrimSuffix(pass.Pkg.Path(), "_test"))
 }
 
-// inTest reports whether n stands in a _test.go file.
+// inTest reports whether n stands in a _test.go file, or in a package that serves tests and is named so, as httptest is.
 func inTest(pass *analysis.Pass, n ast.Node) bool {
-	return strings.HasSuffix(pass.Fset.File(n.Pos()).Name(), "_test.go")
+	return strings.HasSuffix(pass.Fset.File(n.Pos()).Name(), "_test.go") || strings.HasSuffix(pass.Pkg.Name(), "test")
 }

@@ -9,13 +9,13 @@ import (
 )
 
 func TestZeroScope(t *testing.T) {
-	analysistest.Run(t, analysistest.TestData(), ZeroScope, "zero")
+	analysistest.Run(t, analysistest.TestData(), ZeroScope, "zero", kitPath)
 }
 
 func TestMakeScope(t *testing.T) {
 	list := guardPath + " New # reason\n" + modulePath + "/listed New # reason\n" + modulePath + "/testslisted_test NewRoot # reason\n"
 	analysistest.Run(t, analysistest.TestData(), newMakeScope(list),
-		scopePath, guardPath, modulePath+"/listed", modulePath+"/testslisted", modulePath+"/unlisted", "linkname")
+		scopePath, guardPath, modulePath+"/listed", modulePath+"/testslisted", modulePath+"/unlisted", "linkname", "kit")
 }
 
 func TestCtxIdentity(t *testing.T) {
@@ -56,7 +56,7 @@ func TestParseAllowances(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, a := range all {
-		if !strings.HasPrefix(a.Path, modulePath+"/") {
+		if !strings.HasPrefix(a.Path+"/", modulePath+"/") {
 			t.Errorf("allow.txt lists %s, which can't import internal/scope", a.Path)
 		}
 	}

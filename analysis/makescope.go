@@ -3,6 +3,7 @@ package analysis
 import (
 	"go/ast"
 	"slices"
+	"strconv"
 	"strings"
 
 	"golang.org/x/tools/go/analysis"
@@ -13,8 +14,9 @@ import (
 // makers are the functions of internal/scope that make a capability.
 var makers = []string{"New", "NewSystem", "NewRoot"}
 
-// MakeScope reports uses of the functions that make a capability outside the packages that allow.txt lists, and
-// go:linkname directives, the one way around the compiler's own check of internal packages.
+// MakeScope reports uses of the functions that make a capability outside the packages that allow.txt lists, imports of
+// tenantrytest, which hands out capabilities, outside tests, and go:linkname directives, the one way around the compiler's
+// own check of internal packages.
 var MakeScope = newMakeScope(allowText)
 
 func newMakeScope(allow string) *analysis.Analyzer {
@@ -28,6 +30,7 @@ func newMakeScope(allow string) *analysis.Analyzer {
 				return nil, err
 			}
 			reportMakers(pass, allowances)
+			reportKit(pass)
 			reportLinknames(pass)
 			return nil, nil
 		},
@@ -48,6 +51,16 @@ func reportMakers(pass *analysis.Pass, allowances []Allowance) {
 		})
 		if !allowed {
 			pass.ReportRangef(cur.Node(), "Package %s may not make a capability with scope.%s; take a guard.Scope or guard.System as an argument, or list the package with a reason in analysis/allow.txt.", pass.Pkg.Path(), obj.Name())
+		}
+	}
+}
+
+func reportKit(pass *analysis.Pass) {
+	for _, file := range pass.Files {
+		for _, spec := range file.Imports {
+			if spec.Path.Value == strconv.Quote(kitPath) && !inTest(pass, spec) {
+				pass.ReportRangef(spec, "Package tenantrytest gives any Scope to whoever asks; import it in tests only.")
+			}
 		}
 	}
 }

@@ -103,7 +103,7 @@ func reportTestCalls(t *testing.T, fset *token.FileSet, f goFile) {
 		switch receiver, _ := fun.X.(*ast.Ident); {
 		case receiver == nil:
 		case receiver.Name == "time" && fun.Sel.Name == "Sleep":
-			t.Errorf("%s: a test sleeps; wait for what it waits for, or use testing/synctest", fset.Position(call.Pos()))
+			t.Errorf("%s: a test sleeps; wait for what it waits for, and inside testing/synctest for time.After", fset.Position(call.Pos()))
 		case fun.Sel.Name == "Skip" || fun.Sel.Name == "Skipf" || fun.Sel.Name == "SkipNow":
 			t.Errorf("%s: a test is skipped; make it run, or remove it", fset.Position(call.Pos()))
 		}
