@@ -7,6 +7,7 @@ package httpapi
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"net/http"
 	"time"
@@ -143,7 +144,31 @@ func check(ops []route.Operation) error {
 	return nil
 }
 
-// Serve makes an http.Server that serves h with limits for slow and hostile clients. The caller listens, and shuts it down.
+// ListenAndServe starts app and serves its API on addr until ctx ends, then waits for the requests under way, 15 seconds at
+// most. It is what a program's main needs; one that needs more uses New.
+func ListenAndServe(ctx context.Context, app *tenantry.App, addr string, cfg Config) error {
+	h, err := New(app, cfg)
+	if err != nil {
+		return err
+	}
+	if err := app.Start(ctx); err != nil {
+		return err
+	}
+	server := h.Server()
+	server.Addr = addr
+	stopped := make(chan error, 1)
+	stop := context.AfterFunc(ctx, func() {
+		grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), 15*time.Second)
+		defer cancel()
+		stopped <- Shutdown(grace, server)
+	})
+	if err := server.ListenAndServe(); stop() || !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
+	return <-stopped
+}
+
+// Server makes an http.Server that serves h with limits for slow and hostile clients. The caller listens, and shuts it down.
 func (h *Handler) Server() *http.Server {
 	return &http.Server{
 		Handler:           h,
