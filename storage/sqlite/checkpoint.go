@@ -1,0 +1,70 @@
+package sqlite
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/ncruces/go-sqlite3"
+)
+
+// Pages that the write-ahead log may grow by before a checkpoint, and the size from which the writer is held up for one.
+const (
+	checkpointEvery = 1000  // 4 MiB
+	logLimit        = 16000 // 64 MiB
+)
+
+// checkpointer copies the write-ahead log into the file, in a goroutine and on a connection of its own: commits go on
+// meanwhile. The log starts over when all of it is copied and no reader uses it any more. Commits that go on for ever would
+// keep that from happening, so above logLimit the writer is held up, for the little that came since the copy before.
+type checkpointer struct {
+	gate sync.Mutex // held by the writer during a transaction
+
+	conn   *conn
+	wake   chan struct{}
+	copied atomic.Int64 // pages of the log at the last checkpoint
+	done   chan struct{}
+}
+
+func newCheckpointer(c *conn) *checkpointer {
+	return &checkpointer{conn: c, wake: make(chan struct{}, 1), done: make(chan struct{})}
+}
+
+// follow makes the writer's commits on c set off checkpoints.
+func (k *checkpointer) follow(c *conn) {
+	c.WALHook(func(_ *sqlite3.Conn, _ string, pages int) error {
+		if int64(pages) < k.copied.Load() { // the log has started over
+			k.copied.Store(0)
+		}
+		if int64(pages)-k.copied.Load() >= checkpointEvery {
+			select {
+			case k.wake <- struct{}{}:
+			default:
+			}
+		}
+		return nil
+	})
+}
+
+// run makes checkpoints until wake is closed. One that fails is made again when the log has grown.
+func (k *checkpointer) run() {
+	defer close(k.done)
+	for range k.wake {
+		pages, _, err := k.conn.WALCheckpoint("main", sqlite3.CHECKPOINT_PASSIVE)
+		if err == nil && pages >= logLimit {
+			k.gate.Lock()
+			pages, _, _ = k.conn.WALCheckpoint("main", sqlite3.CHECKPOINT_PASSIVE)
+			k.gate.Unlock()
+		}
+		k.copied.Store(int64(max(pages, 0)))
+	}
+}
+
+// close ends the goroutine, copies the whole log and truncates it, unless another process uses the file.
+func (k *checkpointer) close() {
+	close(k.wake)
+	<-k.done
+	k.conn.BusyTimeout(100 * time.Millisecond)
+	k.conn.WALCheckpoint("main", sqlite3.CHECKPOINT_TRUNCATE)
+	k.conn.close()
+}

@@ -1,0 +1,92 @@
+package sqlite
+
+import (
+	"context"
+	"embed"
+	"io/fs"
+	"net/url"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	sqldriver "github.com/ncruces/go-sqlite3/driver"
+	"github.com/pressly/goose/v3"
+
+	"github.com/tenantry/tenantry/fault"
+)
+
+//go:embed migrations/*.sql
+var migrations embed.FS
+
+// newestSchema returns the version of the newest migration.
+func newestSchema() (int64, error) {
+	names, err := fs.Glob(migrations, "migrations/*.sql")
+	if err != nil {
+		return 0, err
+	}
+	number, _, _ := strings.Cut(filepath.Base(names[len(names)-1]), "_")
+	return strconv.ParseInt(number, 10, 64)
+}
+
+// migrate brings the schema of the file at path up to date. A file that a newer Tenantry has migrated, and one that
+// holds something else, are refused.
+func (c *conn) migrate(ctx context.Context, path string) error {
+	newest, err := newestSchema()
+	if err != nil {
+		return err
+	}
+	current, err := c.schema(path)
+	switch {
+	case err != nil:
+		return err
+	case current > newest:
+		return fault.New(fault.Unavailable, "sqlite.Open", "%s was written by a newer Tenantry (its schema is version %d, this one knows %d); start that one, or restore an older backup",
+			path, current, newest)
+	case current < newest:
+		return goUp(ctx, path, newest)
+	}
+	return nil
+}
+
+// schema returns the version of the file's schema, 0 for an empty file.
+func (c *conn) schema(path string) (int64, error) {
+	versioned, err := c.integer("SELECT count(*) FROM sqlite_schema WHERE name = 'goose_db_version'")
+	if err != nil {
+		return 0, err
+	}
+	if versioned > 0 {
+		return c.integer("SELECT max(version_id) FROM goose_db_version")
+	}
+	foreign, err := c.integer("SELECT count(*) FROM sqlite_schema")
+	if err == nil && foreign > 0 {
+		err = fault.New(fault.Internal, "sqlite.Open", "%s is a SQLite file, but no store of Tenantry; name another directory", path)
+	}
+	return 0, err
+}
+
+// goUp runs the migrations that the file lacks. Another process may run them at the same time: each is one transaction
+// with the row that says so, so every migration is made by one of them, and the other fails and looks again.
+func goUp(ctx context.Context, path string, newest int64) error {
+	uri := url.URL{Scheme: "file", OmitHost: true, Path: filepath.ToSlash(path), RawQuery: "_txlock=immediate&_pragma=busy_timeout(10000)&_pragma=synchronous(FULL)"}
+	db, err := sqldriver.Open(uri.String())
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	db.SetMaxOpenConns(1)
+	files, err := fs.Sub(migrations, "migrations")
+	if err != nil {
+		return err
+	}
+	provider, err := goose.NewProvider(goose.DialectSQLite3, db, files,
+		goose.WithDisableGlobalRegistry(true), goose.WithLogger(goose.NopLogger()))
+	if err != nil {
+		return err
+	}
+	for range newest + 2 { // the version table and each migration can be lost to the other process once
+		if _, err = provider.Up(ctx); err == nil || ctx.Err() != nil {
+			break
+		}
+	}
+	return err
+}

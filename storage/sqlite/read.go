@@ -1,0 +1,221 @@
+package sqlite
+
+import (
+	"context"
+	"strconv"
+	"time"
+
+	"github.com/tenantry/tenantry/fault"
+	"github.com/tenantry/tenantry/record"
+	"github.com/tenantry/tenantry/storage/driver"
+)
+
+// Every query that reads rows yields pk, sk, version and doc, and may yield more behind them. The first parameter
+// of those that may read the system collection is the second that counts as now: a row of the system collection that expired before it is absent.
+const columns = "SELECT pk, sk, version, doc FROM "
+
+const live = " AND expires NOT BETWEEN 1 AND ?1 - 1"
+
+var (
+	getQuery = map[driver.Collection]string{
+		driver.Data:    columns + "data WHERE pk = ?2 AND sk = ?3",
+		driver.Command: columns + "command WHERE pk = ?2 AND sk = ?3 AND version = ?4",
+		driver.History: columns + "history WHERE pk = ?2 AND sk = ?3 AND version = ?4",
+		driver.System:  columns + "system WHERE pk = ?2 AND sk = ?3" + live,
+	}
+
+	// A BLOB sorts behind every TEXT: it stands for a range that is open above.
+	between    = " WHERE pk = ?2 AND sk >= ?3 AND sk < ?4 AND deleted <= ?5"
+	rangeQuery = map[driver.Collection]string{
+		driver.Data:   columns + "data" + between + " ORDER BY sk LIMIT ?6",
+		driver.System: columns + "system" + between + live + " ORDER BY sk LIMIT ?6",
+	}
+	descendingQuery = map[driver.Collection]string{
+		driver.Data:   columns + "data" + between + " ORDER BY sk DESC LIMIT ?6",
+		driver.System: columns + "system" + between + live + " ORDER BY sk DESC LIMIT ?6",
+	}
+
+	scanQuery = map[driver.Collection]string{
+		driver.Data:    columns + "data WHERE (pk, sk) > (?2, ?3) ORDER BY pk, sk LIMIT ?5",
+		driver.Command: columns + "command WHERE (pk, sk, version) > (?2, ?3, ?4) ORDER BY pk, sk, version LIMIT ?5",
+		driver.History: columns + "history WHERE (pk, sk, version) > (?2, ?3, ?4) ORDER BY pk, sk, version LIMIT ?5",
+		driver.System:  columns + "system WHERE (pk, sk) > (?2, ?3)" + live + " ORDER BY pk, sk LIMIT ?5",
+	}
+)
+
+const (
+	changesQuery = "SELECT pk, sk, version, doc, position FROM command WHERE position > ?1 ORDER BY position LIMIT ?2"
+	endQuery     = "SELECT max(position) FROM command"
+)
+
+func (e *engine) Get(ctx context.Context, ref driver.Ref) (*record.Record, error) {
+	var rec *record.Record
+	err := e.read(ctx, "sqlite.Get", func(c *conn) (err error) {
+		rec, err = c.get(ref, time.Now().Unix())
+		return err
+	})
+	return rec, err
+}
+
+func (c *conn) get(ref driver.Ref, now int64) (*record.Record, error) {
+	b := c.bind(getQuery[ref.Collection])
+	b.integer(now)
+	b.text(ref.PK)
+	b.text(ref.SK)
+	b.integer(ref.Version)
+	if b.err != nil {
+		return nil, b.err
+	}
+	var rec *record.Record
+	var err error
+	if b.stmt.Step() {
+		rec, err = row(b.stmt, ref.PK, ref.SK)
+	}
+	return rec, finish(b.stmt, err)
+}
+
+func (e *engine) BatchGet(ctx context.Context, refs []driver.Ref) ([]*record.Record, error) {
+	recs := make([]*record.Record, len(refs))
+	err := e.read(ctx, "sqlite.BatchGet", func(c *conn) error {
+		if err := c.exec("BEGIN"); err != nil {
+			return err
+		}
+		defer c.rollback()
+		now := time.Now().Unix()
+		for i, ref := range refs {
+			var err error
+			if recs[i], err = c.get(ref, now); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return recs, nil
+}
+
+func (e *engine) Range(ctx context.Context, r driver.Range) ([]*record.Record, error) {
+	query := rangeQuery[r.Collection]
+	if r.Descending {
+		query = descendingQuery[r.Collection]
+	}
+	var recs []*record.Record
+	err := e.read(ctx, "sqlite.Range", func(c *conn) error {
+		b := c.bind(query)
+		b.integer(time.Now().Unix())
+		b.text(r.PK)
+		b.text(lower(r))
+		if upper, open := upper(r); open {
+			b.behindText()
+		} else {
+			b.text(upper)
+		}
+		b.boolean(r.IncludeDeleted)
+		b.integer(int64(r.Limit))
+		if b.err == nil {
+			recs, b.err = rows(b.stmt, r.PK, r.Limit)
+		}
+		return b.err
+	})
+	return recs, err
+}
+
+// lower returns the least sort key that r asks for.
+func lower(r driver.Range) string {
+	least := max(r.Prefix, r.From)
+	if r.After != "" && r.After >= least {
+		return r.After + "\x00" // nothing stands between the two
+	}
+	return least
+}
+
+// upper returns the least sort key behind all that r asks for; open says that there is none.
+func upper(r driver.Range) (least string, open bool) {
+	least, open = successor(r.Prefix)
+	for _, bound := range []string{r.To, r.Before} {
+		if bound != "" && (open || bound < least) {
+			least, open = bound, false
+		}
+	}
+	return least, open
+}
+
+// successor returns the least text behind all that begin with prefix; open says that there is none.
+func successor(prefix string) (least string, open bool) {
+	for n := len(prefix); n > 0; n-- {
+		if last := prefix[n-1]; last < 0xff {
+			return prefix[:n-1] + string([]byte{last + 1}), false
+		}
+	}
+	return "", true
+}
+
+func (e *engine) Scan(ctx context.Context, col driver.Collection, after driver.Ref, limit int) ([]*record.Record, error) {
+	var recs []*record.Record
+	err := e.read(ctx, "sqlite.Scan", func(c *conn) error {
+		b := c.bind(scanQuery[col])
+		b.integer(time.Now().Unix())
+		b.text(after.PK)
+		b.text(after.SK)
+		b.integer(after.Version)
+		b.integer(int64(limit))
+		if b.err == nil {
+			recs, b.err = rows(b.stmt, "", limit)
+		}
+		return b.err
+	})
+	return recs, err
+}
+
+func (e *engine) Changes(ctx context.Context, after driver.Position, limit int) ([]driver.Change, error) {
+	from, err := place(after)
+	if err != nil {
+		return nil, err
+	}
+	var changes []driver.Change
+	err = e.read(ctx, "sqlite.Changes", func(c *conn) error {
+		b := c.bind(changesQuery)
+		b.integer(from)
+		b.integer(int64(limit))
+		if b.err != nil {
+			return b.err
+		}
+		var err error
+		for err == nil && b.stmt.Step() {
+			var rec *record.Record
+			rec, err = row(b.stmt, "", "")
+			changes = append(changes, driver.Change{Position: position(b.stmt.ColumnInt64(4)), Command: rec})
+		}
+		return finish(b.stmt, err)
+	})
+	return changes, err
+}
+
+func (e *engine) End(ctx context.Context) (driver.Position, error) {
+	var end int64
+	err := e.read(ctx, "sqlite.End", func(c *conn) (err error) {
+		end, err = c.integer(endQuery)
+		return err
+	})
+	return position(end), err
+}
+
+func position(place int64) driver.Position {
+	if place == 0 {
+		return ""
+	}
+	return driver.Position(strconv.FormatInt(place, 10))
+}
+
+func place(p driver.Position) (int64, error) {
+	if p == "" {
+		return 0, nil
+	}
+	n, err := strconv.ParseInt(string(p), 10, 64)
+	if err != nil || n < 1 {
+		return 0, fault.New(fault.InvalidCursor, "sqlite.Changes", "the position is not one that this store returned")
+	}
+	return n, nil
+}

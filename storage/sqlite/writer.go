@@ -1,0 +1,245 @@
+package sqlite
+
+import (
+	"context"
+	"time"
+
+	"github.com/tenantry/tenantry/storage/driver"
+)
+
+// Limits of a group: how many batches, and how many bytes of their documents, share a transaction.
+const (
+	groupBatches = 256
+	groupBytes   = 8 << 20
+)
+
+// writer is the one goroutine that writes. It puts all batches that were queued during the last fsync into one
+// transaction and answers them after its COMMIT. Batches are applied while the queue is drained.
+type writer struct {
+	connect func() (*conn, error)
+	name    string // of the file, for messages
+	queue   chan *request
+	rest    time.Duration // between two looks for expired rows when there was none
+	notify  func()        // called after every commit
+
+	checkpoints *checkpointer
+	conn        *conn // nil after an error that it may not have survived
+	group       []*request
+	done        chan struct{}
+}
+
+// run serves the queue until it is closed and empty.
+func (w *writer) run() {
+	defer close(w.done)
+	sweep := time.NewTimer(w.rest)
+	defer sweep.Stop()
+	for {
+		select {
+		case r, open := <-w.queue:
+			if !open {
+				if w.conn != nil {
+					w.conn.close()
+				}
+				return
+			}
+			w.serve(r)
+		case <-sweep.C:
+			sweep.Reset(w.sweep())
+		}
+	}
+}
+
+// serve commits first and what queues up meanwhile, and answers them all.
+func (w *writer) serve(first *request) {
+	w.group = w.group[:0]
+	w.join(first)
+	w.checkpoints.gate.Lock()
+	err := w.transaction()
+	w.checkpoints.gate.Unlock()
+	if err != nil {
+		for w.more() { // they would wait for the same error, one after the other
+		}
+		err = translate(err, "sqlite.Commit", w.name)
+	} else {
+		w.notify()
+	}
+	for i, r := range w.group {
+		if err != nil { // also where a condition did not hold: what it found was never committed
+			r.err = err
+		}
+		r.done <- struct{}{}
+		w.group[i] = nil
+	}
+}
+
+// more moves a queued request to the group and reports whether there was one, and room for it.
+func (w *writer) more() bool {
+	if len(w.group) == groupBatches {
+		return false
+	}
+	select {
+	case r, open := <-w.queue:
+		if open {
+			w.join(r)
+		}
+		return open
+	default:
+		return false
+	}
+}
+
+// join adds a request to the group. Whether its caller still waits is asked here only: a group that is done again
+// must be the same.
+func (w *writer) join(r *request) {
+	r.err = r.ctx.Err()
+	w.group = append(w.group, r)
+}
+
+// transaction commits the group. Requests whose conditions do not hold have their err set and take no part. A request
+// of which a later write fails has already written: then all is rolled back and done again without it, and from then on
+// the conditions of a batch are looked at before its first write, so that a group is done again at most once.
+func (w *writer) transaction() error {
+	if err := w.begin(); err != nil {
+		return err
+	}
+	now := time.Now().Unix()
+	careful, size := false, 0
+	for i := 0; i < len(w.group) || size < groupBytes && w.more(); i++ {
+		r := w.group[i]
+		if r.err != nil {
+			continue
+		}
+		size += r.size
+		partial, err := w.apply(r, now, careful)
+		if err != nil {
+			return w.abort(err)
+		}
+		if partial {
+			w.conn.rollback()
+			if err := w.begin(); err != nil {
+				return err
+			}
+			careful, size, i = true, 0, -1
+		}
+	}
+	if err := w.conn.exec("COMMIT"); err != nil {
+		return w.abort(err)
+	}
+	return nil
+}
+
+func (w *writer) begin() error {
+	if w.conn == nil {
+		c, err := w.connect()
+		if err != nil {
+			return err
+		}
+		w.checkpoints.follow(c)
+		w.conn = c
+	}
+	if err := w.conn.exec("BEGIN IMMEDIATE"); err != nil {
+		return w.abort(err)
+	}
+	return nil
+}
+
+// abort undoes the transaction and returns err, its reason.
+func (w *writer) abort(err error) error {
+	if w.conn.rollback(); broken(err) || !w.conn.GetAutocommit() {
+		w.conn.close()
+		w.conn = nil
+	}
+	return err
+}
+
+// apply makes the writes of r. Where a condition does not hold it sets r.err; partial reports that earlier writes of r
+// are made. With careful there are none.
+func (w *writer) apply(r *request, now int64, careful bool) (partial bool, err error) {
+	if careful {
+		for i := range r.writes {
+			found, err := w.conn.conflict(i, &r.writes[i], now)
+			if err != nil {
+				return false, err
+			}
+			if found != nil {
+				r.err = found
+				return false, nil
+			}
+		}
+	}
+	r.position = 0
+	for i := range r.writes {
+		held, position, err := w.conn.write(&r.writes[i], now)
+		if err != nil {
+			return false, err
+		}
+		if !held {
+			found, err := w.conn.conflict(i, &r.writes[i], now)
+			if found == nil {
+				found = &driver.Conflict{Write: i}
+			}
+			r.err = found
+			return i > 0, err
+		}
+		if position > 0 {
+			r.position = position
+		}
+	}
+	return false, nil
+}
+
+// A sweep removes at most sweepRows expired rows of the system collection.
+const (
+	sweepRows  = 200
+	sweepQuery = `DELETE FROM system WHERE rowid IN
+		(SELECT rowid FROM system WHERE expires BETWEEN 1 AND unixepoch() - 1 LIMIT 200)`
+)
+
+// sweep removes some expired rows and returns when to look again. An error is not reported: the next commit
+// meets it too.
+func (w *writer) sweep() time.Duration {
+	w.checkpoints.gate.Lock()
+	defer w.checkpoints.gate.Unlock()
+	if w.begin() != nil {
+		return w.rest
+	}
+	err := w.conn.exec(sweepQuery)
+	removed := w.conn.Changes()
+	if err == nil {
+		err = w.conn.exec("COMMIT")
+	}
+	if err != nil {
+		w.abort(err)
+		return w.rest
+	}
+	if removed == sweepRows {
+		return w.rest / 1000
+	}
+	return w.rest
+}
+
+// Commit is carried out by the writer. When ctx is done before it was acknowledged, it may still be made.
+func (e *engine) Commit(ctx context.Context, b driver.Batch) (driver.Position, error) {
+	if err := e.enter(ctx, "sqlite.Commit"); err != nil {
+		return "", err
+	}
+	defer e.leave()
+	if len(b.Writes) == 0 {
+		return "", nil
+	}
+	r := newRequest(ctx, b)
+	select {
+	case e.writer.queue <- r:
+	case <-ctx.Done():
+		return "", ctx.Err()
+	}
+	select {
+	case <-r.done:
+		if r.err != nil {
+			return "", r.err
+		}
+		return position(r.position), nil
+	case <-ctx.Done():
+		return "", ctx.Err()
+	}
+}

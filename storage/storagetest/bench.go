@@ -1,0 +1,131 @@
+package storagetest
+
+import (
+	"fmt"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/tenantry/tenantry/record"
+	"github.com/tenantry/tenantry/storage/driver"
+)
+
+// Rows that the reading benchmarks read from, and how many a list has.
+const (
+	BenchRows = 20_000
+	BenchList = 100
+)
+
+// BenchPK is the partition that benchmarks write to.
+const BenchPK = "PRODUCT#acme"
+
+// BenchSK returns the sort key of the i-th record of a benchmark.
+func BenchSK(i int) string { return fmt.Sprintf("01HX7MBJK3V9WQBZ7X%08d", i) }
+
+// BenchRecord returns the i-th record of a benchmark, a document of about 640 bytes.
+func BenchRecord(i int, version int64) *record.Record {
+	return &record.Record{PK: BenchPK, SK: BenchSK(i), Version: version, Code: "code-" + BenchSK(i), Name: "a product",
+		TenantCode: "acme", Type: "PRODUCT", Source: "POST /api/data/product", RequestID: "01HX7MBJK3V9WQBZ7XNDK5ZT2M",
+		CreatedAt: benchTime, CreatedBy: "user-1", CreatedIP: "192.0.2.1",
+		UpdatedAt: benchTime, UpdatedBy: "user-1", UpdatedIP: "192.0.2.1",
+		Attributes: record.Attributes(`{"description":"` + strings.Repeat("word ", 46) + `","price":1990,"tags":["a","b"]}`)}
+}
+
+var benchTime = record.At(time.Date(2026, 11, 23, 10, 0, 0, 0, time.UTC))
+
+// BenchCreate returns the batch that creates the i-th record.
+func BenchCreate(i int) driver.Batch {
+	state := BenchRecord(i, 1)
+	command := state.Clone()
+	command.Status, command.SyncMode = record.StatusFinished, record.SyncModeSync
+	return driver.Batch{Writes: []driver.Write{add(driver.Command, command), add(driver.Data, state)}}
+}
+
+// BenchUpdate returns the batch that makes the next version of the i-th record, which has one.
+func BenchUpdate(i int, version int64) driver.Batch {
+	b := BenchCreate(i)
+	for _, w := range b.Writes {
+		w.Record.Version = version
+	}
+	b.Writes[1] = swap(driver.Data, b.Writes[1].Record, version-1)
+	b.Writes = append(b.Writes, add(driver.History, BenchRecord(i, version-1)))
+	return b
+}
+
+// Bench runs the benchmarks that all engines have in common: creates by 1, 16 and 64 writers, updates by 64, gets by one
+// reader and by 8, and lists of 100.
+func Bench(b *testing.B, open Open) {
+	for _, writers := range []int{1, 16, 64} {
+		b.Run(fmt.Sprintf("create/writers=%d", writers), func(b *testing.B) {
+			s := start(b, open)
+			Together(b, writers, func(i int) { s.mustCommit(BenchCreate(i)) })
+		})
+	}
+	b.Run("update/writers=64", func(b *testing.B) {
+		s := start(b, open)
+		Fill(s, b)
+		Together(b, 64, func(i int) { s.mustCommit(BenchUpdate(i%BenchRows, int64(i/BenchRows)+2)) })
+	})
+	for _, readers := range []int{1, 8} {
+		b.Run(fmt.Sprintf("get/readers=%d", readers), func(b *testing.B) {
+			s := start(b, open)
+			Fill(s, b)
+			Together(b, readers, func(i int) {
+				if rec, err := s.Get(b.Context(), driver.Ref{Collection: driver.Data, PK: BenchPK, SK: BenchSK(i * 7919 % BenchRows)}); rec == nil {
+					b.Error("no row", err)
+				}
+			})
+		})
+	}
+	b.Run("list", func(b *testing.B) {
+		s := start(b, open)
+		Fill(s, b)
+		Together(b, 1, func(i int) {
+			after := BenchSK(i * 7919 % (BenchRows - BenchList - 1))
+			recs, err := s.Range(b.Context(), driver.Range{Collection: driver.Data, PK: BenchPK, After: after, Limit: BenchList})
+			if len(recs) != BenchList {
+				b.Error("not a full list", len(recs), err)
+			}
+		})
+	})
+}
+
+func (s *store) mustCommit(b driver.Batch) {
+	if _, err := s.Commit(s.Context(), b); err != nil {
+		s.Error(err)
+	}
+}
+
+// Fill creates BenchRows records.
+func Fill(e driver.Engine, b *testing.B) {
+	b.Helper()
+	for i := 0; i < BenchRows; {
+		var batch driver.Batch
+		for range 50 {
+			batch.Writes = append(batch.Writes, BenchCreate(i).Writes...)
+			i++
+		}
+		if _, err := e.Commit(b.Context(), batch); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// Together calls f with 0 to b.N-1, each once, from n goroutines, and reports operations a second.
+func Together(b *testing.B, n int, f func(i int)) {
+	var next atomic.Int64
+	var wg sync.WaitGroup
+	b.ReportAllocs()
+	b.ResetTimer()
+	for range n {
+		wg.Go(func() {
+			for i := int(next.Add(1)) - 1; i < b.N; i = int(next.Add(1)) - 1 {
+				f(i)
+			}
+		})
+	}
+	wg.Wait()
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "ops/s")
+}

@@ -1,0 +1,229 @@
+package storagetest
+
+import (
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"github.com/tenantry/tenantry/fault"
+	"github.com/tenantry/tenantry/record"
+	"github.com/tenantry/tenantry/storage/driver"
+)
+
+var nilRecord *record.Record
+
+var feedProperties = []property{
+	{"the feed begins empty", feedBeginsEmpty},
+	{"a commit returns the position of its last command", positions},
+	{"changes come oldest first, after a position", changesInOrder},
+	{"a command that is replaced keeps its place", replacedKeepsPlace},
+	{"a command that is deleted leaves the feed", deletedLeaves},
+	{"a position is never given again", positionsAreNew},
+	{"a position that the store did not make is refused", foreignPosition},
+	{"one who follows the feed misses nothing", followed},
+}
+
+var signalProperties = []property{
+	{"a commit is signalled", signalled},
+	{"a commit of another process is signalled", signalledAcross},
+	{"signals wait for nobody", signalsMerge},
+}
+
+func feedBeginsEmpty(s *store) {
+	if end := s.end(); end != "" {
+		s.Errorf("the end of an empty feed is %q", end)
+	}
+	if got := s.changes("", 10); len(got) > 0 {
+		s.Errorf("an empty feed has %d changes", len(got))
+	}
+	if at := s.commit(put(driver.Data, rec("A#acme", "1", 1)), put(driver.History, rec("A#acme", "1", 1)), put(driver.System, rec("A#acme", "1", 1)),
+		drop(driver.Command, rec("A#acme", "1", 1))); at != "" {
+		s.Errorf("a commit that put no command has position %q", at)
+	}
+	if end := s.end(); end != "" {
+		s.Errorf("the end of a feed without a command is %q", end)
+	}
+}
+
+func positions(s *store) {
+	at := s.commit(put(driver.Data, rec("A#acme", "1", 1)), add(driver.Command, rec("A#acme", "1", 1)),
+		put(driver.Command, rec("A#acme", "2", 1)), put(driver.Data, rec("A#acme", "2", 1)))
+	s.same("the end", s.end(), at)
+	got := s.changes("", 10)
+	if len(got) != 2 {
+		s.Fatalf("got %d changes, want 2", len(got))
+	}
+	s.same("the last change", got[1], driver.Change{Position: at, Command: rec("A#acme", "2", 1)})
+	if got[0].Position == at {
+		s.Error("two changes have one position")
+	}
+	s.same("changes after the end", len(s.changes(at, 10)), 0)
+	s.same("the position of a commit without a command", s.commit(put(driver.Data, rec("A#acme", "3", 1))), driver.Position(""))
+	s.same("the end after a commit without a command", s.end(), at)
+}
+
+func changesInOrder(s *store) {
+	var want []driver.Change
+	for version := int64(1); version <= 12; version++ { // @10 sorts before @9 as text
+		for _, sk := range []string{"b", "a"} {
+			want = append(want, driver.Change{Position: s.commit(publish("A#acme", sk, version)...), Command: rec("A#acme", sk, version)})
+		}
+	}
+	s.same("all changes", s.changes("", 100), want)
+	for i := range want {
+		s.same(fmt.Sprint("changes after ", i), s.changes(want[i].Position, 5), append([]driver.Change(nil), want[i+1:min(i+6, len(want))]...))
+	}
+	s.restart()
+	s.same("all changes, in another process", s.changes("", 100), want)
+	s.same("the end, in another process", s.end(), want[len(want)-1].Position)
+}
+
+func replacedKeepsPlace(s *store) {
+	first := s.commit(add(driver.Command, rec("A#acme", "1", 1)))
+	second := s.commit(add(driver.Command, rec("A#acme", "2", 1)))
+	for i, cond := range []driver.Condition{{}, {Kind: driver.IfVersion, Version: 1}} {
+		replaced := rec("A#acme", "1", 1)
+		replaced.Name = fmt.Sprint("replaced ", i)
+		s.same("the position of a command that is replaced",
+			s.commit(driver.Write{Collection: driver.Command, Record: replaced, If: cond}), first)
+		s.same("changes", s.changes("", 10), []driver.Change{{Position: first, Command: replaced}, {Position: second, Command: rec("A#acme", "2", 1)}})
+	}
+}
+
+func deletedLeaves(s *store) {
+	s.commit(add(driver.Command, rec("A#acme", "1", 1)))
+	second := s.commit(add(driver.Command, rec("A#acme", "2", 1)))
+	s.commit(drop(driver.Command, rec("A#acme", "1", 1)))
+	s.same("changes", s.changes("", 10), []driver.Change{{Position: second, Command: rec("A#acme", "2", 1)}})
+	s.commit(drop(driver.Command, rec("A#acme", "2", 1)))
+	s.same("the number of changes", len(s.changes("", 10)), 0)
+}
+
+func positionsAreNew(s *store) {
+	for round := range 3 {
+		at := s.commit(add(driver.Command, rec("A#acme", "1", 1)))
+		s.commit(drop(driver.Command, rec("A#acme", "1", 1)))
+		if round == 1 {
+			s.restart()
+		}
+		next := s.commit(add(driver.Command, rec("A#acme", "2", 1)))
+		s.same("changes after the position of a command that was deleted", s.changes(at, 10),
+			[]driver.Change{{Position: next, Command: rec("A#acme", "2", 1)}})
+		s.commit(drop(driver.Command, rec("A#acme", "2", 1)))
+	}
+}
+
+func foreignPosition(s *store) {
+	s.commit(add(driver.Command, rec("A#acme", "1", 1)))
+	for _, at := range []driver.Position{"x", " ", "1 or 1", "'"} {
+		if _, err := s.Changes(s.Context(), at, 1); fault.CodeOf(err) != fault.InvalidCursor {
+			s.Errorf("changes after %q: got %v, want an error with code invalid_cursor", at, err)
+		}
+	}
+}
+
+// followed reads the feed while many commit, as a projection does: from the position of the last change that it saw.
+func followed(s *store) {
+	const writers, each = 16, 25
+	var committed atomic.Int32
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		parallel(writers, func(n int) {
+			for version := int64(1); version <= each; version++ {
+				if _, err := s.Commit(s.Context(), driver.Batch{Writes: publish("A#acme", fmt.Sprint(n%(writers/2), "-", n), version)}); err != nil {
+					s.Errorf("a commit: %v", err)
+					return
+				}
+				committed.Add(1)
+			}
+		})
+	}()
+	var seen []driver.Change
+	versions := make(map[string]int64)
+	for after, last := driver.Position(""), false; ; {
+		select {
+		case <-done:
+			last = true
+		default:
+		}
+		acknowledged := int(committed.Load())
+		page, err := s.Changes(s.Context(), after, 7)
+		if err != nil {
+			s.Errorf("changes: %v", err)
+			break
+		}
+		for _, change := range page {
+			if got, want := change.Command.Version, versions[change.Command.SK]+1; got != want {
+				s.Errorf("command %s came with version %d, want %d", change.Command.SK, got, want)
+			}
+			versions[change.Command.SK] = change.Command.Version
+			after = change.Position
+		}
+		seen = append(seen, page...)
+		if len(page) < 7 && len(seen) < acknowledged {
+			s.Errorf("the feed ended after %d changes when %d were acknowledged", len(seen), acknowledged)
+		}
+		if s.Failed() || last && len(page) == 0 {
+			break
+		}
+	}
+	<-done
+	s.same("the number of changes", len(seen), writers*each)
+	s.same("the feed, read again", s.changes("", writers*each+1), seen)
+}
+
+// A signal from another process may take 250 ms; a machine that is busy with other tests gets more.
+const signalLimit = 2 * time.Second
+
+func signalled(s *store) {
+	signal, stop := s.Committed()
+	defer stop()
+	for version := int64(1); version <= 3; version++ {
+		drain(signal)
+		s.commit(publish("A#acme", "1", version)...)
+		within(s, "the signal of a commit", signalLimit, signal)
+	}
+	stop()
+	stop() // does no harm
+}
+
+func signalledAcross(s *store) {
+	signal, stop := s.Committed()
+	defer stop()
+	other := s.another()
+	for version := int64(1); version <= 3; version++ {
+		drain(signal)
+		if _, err := other.Commit(s.Context(), driver.Batch{Writes: publish("A#acme", "1", version)}); err != nil {
+			s.Fatal(err)
+		}
+		for int64(len(s.changes("", 10))) < version {
+			s.Fatal("a commit that another process has acknowledged can't be read")
+		}
+		within(s, "the signal of another process's commit", signalLimit, signal)
+	}
+}
+
+func signalsMerge(s *store) {
+	slow, stopSlow := s.Committed()
+	gone, stopGone := s.Committed()
+	defer stopSlow()
+	stopGone()
+	drain(gone)
+	for version := int64(1); version <= 40; version++ {
+		s.commit(publish("A#acme", "1", version)...)
+	}
+	within(s, "the signal of 40 commits", signalLimit, slow)
+	select {
+	case <-gone:
+		s.Error("a signal came after stop")
+	default:
+	}
+}
+
+func drain(signal <-chan struct{}) {
+	select {
+	case <-signal:
+	default:
+	}
+}
