@@ -114,6 +114,7 @@ func Open(ctx context.Context, cfg Config) (*App, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.Default()
 	}
+	cfg.Log = slog.New(guard.NewLogHandler(cfg.Log.Handler()))
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}

@@ -32,8 +32,14 @@ func WithActor(ctx context.Context, a Actor, code tenant.Code) context.Context {
 	return context.WithValue(ctx, lineKey{}, actorLine{tenant: code, userID: a.UserID, requestID: a.RequestID})
 }
 
-// NewLogHandler returns a handler that adds tenantCode, userId and requestId of the context to every line.
-func NewLogHandler(next slog.Handler) slog.Handler { return logHandler{next} }
+// NewLogHandler returns a handler that adds tenantCode, userId and requestId of the context to every line. One that does
+// already is returned as it is.
+func NewLogHandler(next slog.Handler) slog.Handler {
+	if h, ok := next.(logHandler); ok {
+		return h
+	}
+	return logHandler{next}
+}
 
 type logHandler struct{ slog.Handler }
 

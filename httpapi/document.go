@@ -217,7 +217,20 @@ func (s *schema) check(tree any) ([]fault.Field, error) {
 		if detail.Location == "version" || strings.HasSuffix(detail.Location, "].version") {
 			return nil, fault.New(fault.InvalidRequest, "httpapi", "version is -1 or 0 to 9007199254740991 in plain digits")
 		}
-		problems = append(problems, fault.Field{Field: detail.Location, Problem: detail.Message})
+		problems = append(problems, problemOf(detail))
 	}
 	return problems, nil
+}
+
+// problemOf says what the schema found; a missing member is named itself, not the object that lacks it.
+func problemOf(detail *huma.ErrorDetail) fault.Field {
+	missing, ok := strings.CutPrefix(detail.Message, "expected required property ")
+	missing, whole := strings.CutSuffix(missing, " to be present")
+	if !ok || !whole {
+		return fault.Field{Field: detail.Location, Problem: detail.Message}
+	}
+	if detail.Location != "" {
+		missing = detail.Location + "." + missing
+	}
+	return fault.Field{Field: missing, Problem: "is required"}
 }

@@ -18,6 +18,7 @@ import (
 
 	"github.com/tenantry/tenantry"
 	"github.com/tenantry/tenantry/fault"
+	"github.com/tenantry/tenantry/guard"
 	"github.com/tenantry/tenantry/route"
 )
 
@@ -38,7 +39,7 @@ type Config struct {
 	// TLS says that the server is reached over HTTPS only, and has browsers remember it (HSTS). Defaults to false.
 	TLS bool
 
-	// Log defaults to slog.Default. Its handler should be one that guard.NewLogHandler made.
+	// Log defaults to slog.Default. Lines written inside a request get its tenant, user and ID.
 	Log *slog.Logger
 
 	// Tracer defaults to one that does nothing.
@@ -74,6 +75,7 @@ func New(app *tenantry.App, cfg Config) (*Handler, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.Default()
 	}
+	cfg.Log = slog.New(guard.NewLogHandler(cfg.Log.Handler()))
 	if cfg.Tracer == nil {
 		cfg.Tracer = noop.NewTracerProvider().Tracer("tenantry")
 	}

@@ -27,7 +27,7 @@ type roleSetting struct {
 	Groups        []string       `json:"groups"`
 	SettingGroups []string       `json:"setting_groups"`
 	Mode          string         `json:"setting_groups_mode"`
-	Rest          jsontext.Value `json:",unknown"` // what other services keep beside them
+	Rest          jsontext.Value `json:",embed"` // what other services keep beside them
 }
 
 // AddGroup adds a group to a role of the tenant.
