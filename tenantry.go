@@ -203,7 +203,7 @@ func (a *App) moduleOf(t record.EntityType) string {
 	if !ok {
 		return ""
 	}
-	return typ.Module
+	return typ.In()
 }
 
 // Start begins what runs beside requests: handlers, and following what other processes change. It returns at once;

@@ -322,7 +322,7 @@ func (s *Service) provenance(state *record.Record, key record.Key, current *reco
 	}
 }
 
-func check(typ *entity.Type, state *record.Record) error {
+func check(typ entity.Type, state *record.Record) error {
 	var problems []fault.Field
 	if len(state.Name) > MaxName || !utf8.ValidString(state.Name) {
 		problems = append(problems, fault.Field{Field: "name", Problem: "is at most 1024 bytes of UTF-8"})
@@ -347,7 +347,7 @@ func (s *Service) commit(ctx context.Context, view storage.View, change storage.
 	if s.cfg.Handlers != nil && !o.async {
 		typ, _ := s.cfg.Entities.Lookup(entityOf(change.Data))
 		var cancel func()
-		wait, cancel = s.cfg.Handlers.Expect(typ.Module, change.Command)
+		wait, cancel = s.cfg.Handlers.Expect(typ.In(), change.Command)
 		defer cancel()
 	}
 	position, err := view.Commit(ctx, change)

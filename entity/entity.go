@@ -41,14 +41,14 @@ type Type struct {
 
 // Registry holds the declared types of an application. It is built once, by NewRegistry, and read concurrently.
 type Registry struct {
-	types  map[record.EntityType]*Type
+	types  map[record.EntityType]Type
 	closed bool
 }
 
 // NewRegistry returns a registry of types. Closed means that undeclared types are refused; an open registry takes
 // any name with the defaults of Type. It fails with fault.InvalidRequest for a type declared twice or without a name.
 func NewRegistry(closed bool, types ...Type) (*Registry, error) {
-	r := &Registry{types: make(map[record.EntityType]*Type, len(types)), closed: closed}
+	r := &Registry{types: make(map[record.EntityType]Type, len(types)), closed: closed}
 	for _, t := range types {
 		if t.Name.IsZero() {
 			return nil, fault.New(fault.InvalidRequest, "entity.NewRegistry", "an entity type is declared without a name")
@@ -56,24 +56,26 @@ func NewRegistry(closed bool, types ...Type) (*Registry, error) {
 		if _, twice := r.types[t.Name]; twice {
 			return nil, fault.New(fault.InvalidRequest, "entity.NewRegistry", "%s", fmt.Sprintf("entity type %s is declared twice", t.Name))
 		}
-		if t.Module == "" {
-			t.Module = strings.ToLower(t.Name.String())
-		}
-		r.types[t.Name] = &t
+		r.types[t.Name] = t
 	}
 	return r, nil
 }
 
 // Lookup returns the declaration of a type: the default one for an undeclared type in an open registry. Ok is false
-// where the registry is closed and doesn't hold it. The result is shared; don't change it.
-func (r *Registry) Lookup(name record.EntityType) (t *Type, ok bool) {
+// where the registry is closed and doesn't hold it.
+func (r *Registry) Lookup(name record.EntityType) (t Type, ok bool) {
 	if t, ok := r.types[name]; ok {
 		return t, true
 	}
-	if r.closed || name.IsZero() {
-		return nil, false
+	return Type{Name: name}, !r.closed && !name.IsZero()
+}
+
+// In returns the module that t belongs to.
+func (t Type) In() string {
+	if t.Module != "" {
+		return t.Module
 	}
-	return &Type{Name: name, Module: strings.ToLower(name.String())}, true
+	return strings.ToLower(t.Name.String())
 }
 
 // Shared reports whether a type is declared shared.
@@ -83,11 +85,11 @@ func (r *Registry) Shared(name record.EntityType) bool {
 }
 
 // Types returns the declared types, ordered by name.
-func (r *Registry) Types() []*Type {
-	all := make([]*Type, 0, len(r.types))
+func (r *Registry) Types() []Type {
+	all := make([]Type, 0, len(r.types))
 	for _, t := range r.types {
 		all = append(all, t)
 	}
-	slices.SortFunc(all, func(a, b *Type) int { return strings.Compare(a.Name.String(), b.Name.String()) })
+	slices.SortFunc(all, func(a, b Type) int { return strings.Compare(a.Name.String(), b.Name.String()) })
 	return all
 }

@@ -10,26 +10,26 @@ import (
 // TenantHeader is the header that names a tenant, in the canonical form of net/http.
 const TenantHeader = "X-Tenant-Code"
 
-// What log lines say of a request. Identity is in a context for log lines only: nothing but the log handler of this
-// package reads it back, and no access is ever decided by it.
-type requestLine struct{ requestID string }
-
-type actorLine struct {
-	tenant    tenant.Code
-	userID    string
+// Line is what the log lines of a request say of it. Identity is in a context for log lines only: nothing but the log handler
+// of this package reads it back, and no access is ever decided by it.
+type Line struct {
 	requestID string
+	userID    string
+	tenant    tenant.Code
+	known     bool
 }
 
 type lineKey struct{}
 
-// WithRequest returns a context whose log lines carry the request's ID.
-func WithRequest(ctx context.Context, requestID string) context.Context {
-	return context.WithValue(ctx, lineKey{}, requestLine{requestID})
+// WithLine returns a context whose log lines carry the request's ID, and the Line in it.
+func WithLine(ctx context.Context, requestID string) (context.Context, *Line) {
+	l := &Line{requestID: requestID}
+	return context.WithValue(ctx, lineKey{}, l), l
 }
 
-// WithActor returns a context whose log lines carry tenant, user and request ID.
-func WithActor(ctx context.Context, a Actor, code tenant.Code) context.Context {
-	return context.WithValue(ctx, lineKey{}, actorLine{tenant: code, userID: a.UserID, requestID: a.RequestID})
+// Set adds who acts in which tenant. It is called before the context is used by several goroutines.
+func (l *Line) Set(a Actor, code tenant.Code) {
+	l.userID, l.tenant, l.known = a.UserID, code, true
 }
 
 // NewLogHandler returns a handler that adds tenantCode, userId and requestId of the context to every line. One that does
@@ -44,11 +44,11 @@ func NewLogHandler(next slog.Handler) slog.Handler {
 type logHandler struct{ slog.Handler }
 
 func (h logHandler) Handle(ctx context.Context, line slog.Record) error {
-	switch l := ctx.Value(lineKey{}).(type) {
-	case requestLine:
+	if l, ok := ctx.Value(lineKey{}).(*Line); ok {
+		if l.known {
+			line.AddAttrs(slog.String("tenantCode", l.tenant.String()), slog.String("userId", l.userID))
+		}
 		line.AddAttrs(slog.String("requestId", l.requestID))
-	case actorLine:
-		line.AddAttrs(slog.String("tenantCode", l.tenant.String()), slog.String("userId", l.userID), slog.String("requestId", l.requestID))
 	}
 	return h.Handler.Handle(ctx, line)
 }

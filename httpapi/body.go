@@ -61,12 +61,13 @@ func checkType(header string) error {
 }
 
 // parse reads a body strictly, once: one JSON value, valid UTF-8, no duplicate members, nothing after it, nesting as
-// deep as attributes may. Numbers become float64 for the schema; whoever needs them exactly reads the text.
-func parse(body []byte) (any, error) {
-	dec := jsontext.NewDecoder(bytes.NewReader(body))
-	v, err := parseValue(dec, 0)
+// deep as attributes may. Numbers become float64 for the schema; whoever needs them exactly reads the text. What the schema leaves
+// free, the attributes of records, is read over here and checked by whoever reads it.
+func (s *schema) parse(body []byte) (any, error) {
+	p := parser{dec: jsontext.NewDecoder(bytes.NewReader(body), jsontext.AllowDuplicateNames(true)), free: s.free}
+	v, err := p.value(0)
 	if err == nil {
-		if _, end := dec.ReadToken(); end == io.EOF {
+		if _, end := p.dec.ReadToken(); end == io.EOF {
 			return v, nil
 		}
 		return nil, fault.New(fault.InvalidRequest, "httpapi", "there is more text after the JSON of the body")
@@ -74,42 +75,38 @@ func parse(body []byte) (any, error) {
 	if fault.CodeOf(err) == fault.InvalidRequest {
 		return nil, err
 	}
-	return nil, fault.Wrap(err, fault.InvalidRequest, "httpapi", "the body is not well-formed JSON, or has a member twice")
+	return nil, fault.Wrap(err, fault.InvalidRequest, "httpapi", "the body is not well-formed JSON")
 }
 
-func parseValue(dec *jsontext.Decoder, depth int) (any, error) {
-	if depth > record.MaxDepth+2 { // attributes stand in a record, which may stand in a list
+type parser struct {
+	dec  *jsontext.Decoder
+	free map[string]bool // members of records that the schema leaves free
+}
+
+// deepest is how deep a body nests: attributes stand in a record, which may stand in a list.
+const deepest = record.MaxDepth + 2
+
+func (p *parser) value(depth int) (any, error) {
+	if depth > deepest {
 		return nil, fault.New(fault.InvalidRequest, "httpapi", "the body nests too deep")
 	}
-	token, err := dec.ReadToken()
+	token, err := p.dec.ReadToken()
 	if err != nil {
 		return nil, err
 	}
 	switch token.Kind() {
 	case '{':
-		object := map[string]any{}
-		for dec.PeekKind() != '}' {
-			name, err := dec.ReadToken()
-			if err != nil {
-				return nil, err
-			}
-			member := name.String()
-			if object[member], err = parseValue(dec, depth+1); err != nil {
-				return nil, err
-			}
-		}
-		_, err = dec.ReadToken()
-		return object, err
+		return p.object(depth)
 	case '[':
 		list := []any{}
-		for dec.PeekKind() != ']' {
-			v, err := parseValue(dec, depth+1)
+		for p.dec.PeekKind() != ']' {
+			v, err := p.value(depth + 1)
 			if err != nil {
 				return nil, err
 			}
 			list = append(list, v)
 		}
-		_, err = dec.ReadToken()
+		_, err = p.dec.ReadToken()
 		return list, err
 	case '"':
 		return token.String(), nil
@@ -121,6 +118,32 @@ func parseValue(dec *jsontext.Decoder, depth int) (any, error) {
 	default:
 		return token.Bool(), nil
 	}
+}
+
+// object reads the members of an object whose brace was read.
+func (p *parser) object(depth int) (any, error) {
+	object := map[string]any{}
+	for p.dec.PeekKind() != '}' {
+		token, err := p.dec.ReadToken()
+		if err != nil {
+			return nil, err
+		}
+		name := token.String()
+		if _, twice := object[name]; twice {
+			return nil, fault.New(fault.InvalidRequest, "httpapi", "a member of the body is sent twice")
+		}
+		if p.free[name] && depth <= 1 && p.dec.PeekKind() == '{' {
+			err = p.dec.SkipValue()
+			object[name] = map[string]any(nil)
+		} else {
+			object[name], err = p.value(depth + 1)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	_, err := p.dec.ReadToken()
+	return object, err
 }
 
 // mentions returns the tenants that a body names: in the object, or in every element of the list. Members of another

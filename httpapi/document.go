@@ -1,7 +1,6 @@
 package httpapi
 
 import (
-	"maps"
 	"net/http"
 	"reflect"
 	"slices"
@@ -28,6 +27,7 @@ type schema struct {
 	registry huma.Registry
 	schema   *huma.Schema
 	optional bool
+	free     map[string]bool // members that may be any object
 }
 
 // describe makes the description of ops.
@@ -50,11 +50,17 @@ func describe(ops []route.Operation, app *tenantry.App) (*document, error) {
 			Extensions: map[string]any{"x-tenantry-policy": policyText(op.Policy)}}
 		if body := bodyType(op); body != nil {
 			s := &schema{registry: registry, schema: registry.Schema(reflect.TypeOf(body), true, op.ID+"Body"), optional: op.Bare || op.Body == nil}
-			precompute(registry, s.schema)
+			s.free = freeMembers(registry, s.schema)
 			d.bodies[op.ID] = s
 			described.RequestBody = &huma.RequestBody{Required: !s.optional, Content: map[string]*huma.MediaType{"application/json": {Schema: s.schema}}}
 		}
 		api.AddOperation(described)
+	}
+	for _, s := range registry.Map() {
+		s.PrecomputeMessages()
+	}
+	for _, s := range d.bodies {
+		s.schema.PrecomputeMessages()
 	}
 	var err error
 	if d.json, err = api.MarshalJSON(); err == nil {
@@ -190,12 +196,22 @@ func policyText(p guard.Policy) map[string]any {
 	return map[string]any{"reach": reach, "roles": roles, "members": p.Members}
 }
 
-// precompute readies a schema for checking.
-func precompute(registry huma.Registry, s *huma.Schema) {
-	s.PrecomputeMessages()
-	for _, each := range slices.Collect(maps.Values(registry.Map())) {
-		each.PrecomputeMessages()
+// freeMembers returns the members of a body, or of the elements of a list, that may be any object.
+func freeMembers(registry huma.Registry, s *huma.Schema) map[string]bool {
+	for s.Ref != "" || s.Type == huma.TypeArray {
+		if s.Ref != "" {
+			s = registry.SchemaFromRef(s.Ref)
+		} else {
+			s = s.Items
+		}
 	}
+	free := map[string]bool{}
+	for name, member := range s.Properties {
+		if any, ok := member.AdditionalProperties.(*huma.Schema); ok && member.Type == huma.TypeObject && len(member.Properties) == 0 && any.Type == "" && any.Ref == "" {
+			free[name] = true
+		}
+	}
+	return free
 }
 
 // check returns what is wrong with a body. A version that is no version in plain digits, which the text decides, is left to

@@ -29,6 +29,7 @@ type state struct {
 	operation string
 	tenant    tenant.Code
 	code      fault.Code
+	line      *guard.Line
 }
 
 type stateKey struct{}
@@ -72,7 +73,7 @@ func (h *Handler) observe(next http.Handler) http.Handler {
 		st := &state{requestID: requestID(r), sourceIP: sourceIP(r)}
 		ctx, cancel := context.WithTimeout(context.WithValue(r.Context(), stateKey{}, st), h.cfg.Timeout)
 		defer cancel()
-		ctx = guard.WithRequest(ctx, st.requestID)
+		ctx, st.line = guard.WithLine(ctx, st.requestID)
 		ctx, span := h.cfg.Tracer.Start(ctx, r.Method, trace.WithSpanKind(trace.SpanKindServer))
 		defer span.End()
 		r = r.WithContext(ctx)
@@ -134,15 +135,25 @@ func sourceIP(r *http.Request) string {
 	return host
 }
 
+// Values of headers that every answer has; shared, so nobody appends to them.
+var (
+	noSniff      = []string{"nosniff"}
+	denyFrames   = []string{"DENY"}
+	noReferrer   = []string{"no-referrer"}
+	nothingLoads = []string{"default-src 'none'; frame-ancestors 'none'"}
+	noStore      = []string{"no-store"}
+	jsonType     = []string{"application/json"}
+)
+
 // secure sets the headers that keep browsers from being turned against the API, and answers CORS for listed origins.
 func (h *Handler) secure(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		header := w.Header()
-		header.Set("X-Content-Type-Options", "nosniff")
-		header.Set("X-Frame-Options", "DENY")
-		header.Set("Referrer-Policy", "no-referrer")
-		header.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
-		header.Set("Cache-Control", "no-store")
+		header["X-Content-Type-Options"] = noSniff
+		header["X-Frame-Options"] = denyFrames
+		header["Referrer-Policy"] = noReferrer
+		header["Content-Security-Policy"] = nothingLoads
+		header["Cache-Control"] = noStore
 		if h.cfg.TLS {
 			header.Set("Strict-Transport-Security", "max-age=31536000")
 		}

@@ -25,8 +25,8 @@ func (h *Handler) operation(op *route.Operation) http.HandlerFunc {
 			h.refuse(w, r, call, err)
 			return
 		}
-		r = r.WithContext(guard.WithActor(r.Context(), call.ask.Actor, call.tenant()))
 		st.tenant = call.tenant()
+		st.line.Set(call.ask.Actor, st.tenant)
 		if err := h.limits.take(call.tenant(), call.grant.Crosses()); err != nil {
 			h.fail(w, r, err)
 			return
@@ -154,7 +154,7 @@ func (h *Handler) readInto(w http.ResponseWriter, r *http.Request, op *route.Ope
 			return fault.New(fault.InvalidRequest, "httpapi", "the body is missing: the operation takes JSON")
 		}
 		if len(text) > 0 {
-			if tree, err = parse(text); err != nil {
+			if tree, err = body.parse(text); err != nil {
 				return err
 			}
 			c.bodyMentions = mentions(tree)
@@ -220,7 +220,7 @@ func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, c *call, err er
 	if status := fault.As(err).HTTPStatus(); status == http.StatusUnauthorized || status == http.StatusForbidden {
 		st := stateOf(r)
 		st.tenant = c.tenant()
-		r = r.WithContext(guard.WithActor(r.Context(), c.ask.Actor, c.tenant()))
+		st.line.Set(c.ask.Actor, st.tenant)
 		h.denied.keep(r, c, err)
 	}
 	h.fail(w, r, err)
@@ -248,5 +248,3 @@ func (h *Handler) reply(w http.ResponseWriter, r *http.Request, a route.Answer) 
 	w.WriteHeader(a.Status)
 	w.Write(a.JSON)
 }
-
-var jsonType = []string{"application/json"}

@@ -25,7 +25,7 @@ type Attributes []byte
 // fault.InvalidRequest for what is not one well-formed JSON object (duplicate members and invalid UTF-8
 // included) or nests over 30 deep, and with fault.ValidationFailed for a number out of range.
 func ParseAttributes(text []byte) (Attributes, error) {
-	dec := jsontext.NewDecoder(bytes.NewReader(text))
+	dec := jsontext.NewDecoder(bytes.NewReader(text), jsontext.AllowDuplicateNames(true)) // found below, when members are sorted
 	kind := dec.PeekKind()
 	if kind != '{' && kind != 'n' {
 		if kind == 0 {
@@ -88,6 +88,11 @@ func appendCanonical(dst []byte, dec *jsontext.Decoder, depth int) ([]byte, erro
 		}
 		if !sorted {
 			slices.SortFunc(members, func(a, b member) int { return strings.Compare(a.name, b.name) })
+			for i := range members[1:] {
+				if members[i].name == members[i+1].name {
+					return nil, fault.New(fault.InvalidRequest, "record.ParseAttributes", "a member is there twice")
+				}
+			}
 		}
 		return appendObject(dst, members)
 	case '[':

@@ -5,7 +5,6 @@ import (
 	"net/http"
 	"strconv"
 
-	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 	"golang.org/x/sync/errgroup"
 
@@ -64,8 +63,11 @@ func (rs *Routes) bulk(ctx context.Context, c *route.Call) (route.Answer, error)
 // bulkInputs checks the whole list before anything is written.
 func (rs *Routes) bulkInputs(c *route.Call) ([]command.Input, error) {
 	var elements []body
-	if err := json.Unmarshal(c.Body(), &elements, json.RejectUnknownMembers(true)); err != nil {
-		return nil, fault.Wrap(err, fault.ValidationFailed, "records.bulk", "the body is a list of records")
+	if err := c.Decode(&elements); err != nil {
+		return nil, err
+	}
+	if len(elements) > MaxBulk {
+		return nil, fault.Invalid("records.bulk", fault.Field{Field: "[]", Problem: "has more than 500 records"})
 	}
 	t, err := rs.resolve(c)
 	if err != nil {

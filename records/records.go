@@ -65,13 +65,13 @@ type body struct {
 
 // resolve returns the declaration of the entity type that the path names. A malformed or unknown type, and one that
 // belongs to a module, is fault.NotFound.
-func (rs *Routes) resolve(c *route.Call) (*entity.Type, error) {
+func (rs *Routes) resolve(c *route.Call) (entity.Type, error) {
 	if name, err := record.ParseEntityType(c.Path("entityType")); err == nil {
 		if t, ok := rs.Entities.Lookup(name); ok && !t.Owned {
 			return t, nil
 		}
 	}
-	return nil, fault.New(fault.NotFound, "records", "there is no such entity type")
+	return entity.Type{}, fault.New(fault.NotFound, "records", "there is no such entity type")
 }
 
 func (rs *Routes) mayRead(c *route.Call) error {

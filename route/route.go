@@ -150,12 +150,12 @@ func (c *Call) Int(name string) int64 {
 // Body returns the body as it was sent.
 func (c *Call) Body() []byte { return c.body }
 
-// Decode reads the body, which was checked against its schema, into v.
+// Decode reads the body, which was checked for duplicate members and against its schema, into v.
 func (c *Call) Decode(v any) error {
 	if len(c.body) == 0 {
 		return nil
 	}
-	if err := json.Unmarshal(c.body, v, json.RejectUnknownMembers(true)); err != nil {
+	if err := json.Unmarshal(c.body, v, json.RejectUnknownMembers(true), jsontext.AllowDuplicateNames(true)); err != nil {
 		return fault.Wrap(err, fault.ValidationFailed, "route.Decode", "the body does not have the form that the operation takes")
 	}
 	return nil
