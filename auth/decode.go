@@ -1,12 +1,11 @@
 package auth
 
 import (
-	"bytes"
 	"errors"
-	"io"
 	"math"
 	"time"
 
+	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 )
 
@@ -15,22 +14,17 @@ import (
 // under them refuses duplicate names, invalid UTF-8 and nesting without end.
 
 var (
-	errKind     = errors.New("a JSON value of another kind is expected")
-	errTrailing = errors.New("data follows the JSON value")
-	errRange    = errors.New("a number is out of range")
+	errKind  = errors.New("a JSON value of another kind is expected")
+	errRange = errors.New("a number is out of range")
 )
 
+// reader makes a function of this file readable by package json, which keeps decoders for the next document.
+type reader func(*jsontext.Decoder) error
+
+func (r *reader) UnmarshalJSONFrom(dec *jsontext.Decoder) error { return (*r)(dec) }
+
 // decode runs read over text, which must be one JSON value and nothing after it.
-func decode(text []byte, read func(*jsontext.Decoder) error) error {
-	dec := jsontext.NewDecoder(bytes.NewBuffer(text))
-	if err := read(dec); err != nil {
-		return err
-	}
-	if _, err := dec.ReadToken(); err != io.EOF {
-		return errTrailing
-	}
-	return nil
-}
+func decode(text []byte, read reader) error { return json.Unmarshal(text, &read) }
 
 // readObject runs member for each member of the next value, which must be an object. Member must consume the value.
 func readObject(dec *jsontext.Decoder, member func(name string) error) error {

@@ -133,7 +133,7 @@ func token(header, claims object) string {
 
 // jwks returns a set of the keys as JSON.
 func jwks(keys ...any) string {
-	text, err := json.Marshal(map[string]any{"keys": keys})
+	text, err := json.Marshal(map[string]any{"keys": append([]any{}, keys...)})
 	if err != nil {
 		panic(err)
 	}

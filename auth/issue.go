@@ -150,11 +150,11 @@ func (k *Keyring) payload(c Claims) ([]byte, error) {
 		Origin        string `json:"idp,omitzero"`
 		Email         string `json:"email,omitzero"`
 		EmailVerified bool   `json:"email_verified,omitzero"`
-		UserCode      string `json:"'custom:user_code',omitzero"`
-		Tenant        string `json:"'custom:tenant',omitzero"`
-		Role          string `json:"'custom:role',omitzero"`
-		Roles         string `json:"'custom:roles'"`
-		Groups        string `json:"'custom:groups'"`
+		UserCode      string `json:"custom:user_code,omitzero"`
+		Tenant        string `json:"custom:tenant,omitzero"`
+		Role          string `json:"custom:role,omitzero"`
+		Roles         string `json:"custom:roles"`
+		Groups        string `json:"custom:groups"`
 	}{
 		Issuer: k.issuer, Subject: c.Subject, Audience: k.audience,
 		IssuedAt: now, ExpiresAt: now + int64(cmp.Or(c.TTL, time.Hour)/time.Second),

@@ -13,7 +13,7 @@ import (
 type Reason string
 
 // Error makes a Reason the cause of a [fault.Error].
-func (r Reason) Error() string { return "token refused: " + string(r) }
+func (r Reason) Error() string { return string(r) }
 
 // The reasons that are not the name of a claim.
 const (
