@@ -44,7 +44,7 @@ func open(ctx context.Context, cfg tenantry.Config) (*tenantry.App, error) {
 
 func main() {
 	ctx := context.Background()
-	app, err := open(ctx, tenantry.Config{Store: sqlite.At("data", sqlite.Options{})})
+	app, err := open(ctx, tenantry.Config{Store: sqlite.At("data")})
 	if err != nil {
 		log.Fatal(err)
 	}

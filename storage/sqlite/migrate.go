@@ -15,35 +15,40 @@ import (
 	"github.com/tenantry/tenantry/fault"
 )
 
+// migrations holds one file for every version of the schema, which its name begins with.
+//
 //go:embed migrations/*.sql
 var migrations embed.FS
 
-// newestSchema returns the version of the newest migration.
-func newestSchema() (int64, error) {
-	names, err := fs.Glob(migrations, "migrations/*.sql")
-	if err != nil {
-		return 0, err
-	}
+// newestSchema returns the version that the last migration makes.
+func newestSchema() int64 {
+	names, _ := fs.Glob(migrations, "migrations/*.sql")
 	number, _, _ := strings.Cut(filepath.Base(names[len(names)-1]), "_")
-	return strconv.ParseInt(number, 10, 64)
+	version, _ := strconv.ParseInt(number, 10, 64)
+	return version
 }
 
 // migrate brings the schema of the file at path up to date. A file that a newer Tenantry has migrated, and one that
 // holds something else, are refused.
 func (c *conn) migrate(ctx context.Context, path string) error {
-	newest, err := newestSchema()
+	current, err := c.schema(path)
 	if err != nil {
 		return err
 	}
-	current, err := c.schema(path)
-	switch {
-	case err != nil:
+	if err := checkSchema(path, current); err != nil {
 		return err
-	case current > newest:
-		return fault.New(fault.Unavailable, "sqlite.Open", "%s was written by a newer Tenantry (its schema is version %d, this one knows %d); start that one, or restore an older backup",
-			path, current, newest)
-	case current < newest:
+	}
+	if newest := newestSchema(); current < newest {
 		return goUp(ctx, path, newest)
+	}
+	return nil
+}
+
+// checkSchema refuses the version of a schema that this program does not know.
+func checkSchema(path string, version int64) error {
+	if newest := newestSchema(); version > newest {
+		return fault.New(fault.Unavailable, "sqlite.Open", "%s was written by a newer Tenantry (its schema is version %d, this one knows %d); start that one, or restore an older backup",
+			path, version, newest)
 	}
 	return nil
 }

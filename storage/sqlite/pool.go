@@ -2,10 +2,7 @@ package sqlite
 
 import (
 	"context"
-	"errors"
 	"sync"
-
-	"github.com/ncruces/go-sqlite3"
 )
 
 // pool is the connections that read. It opens them when they are needed, at most as many as it has tickets, and lends
@@ -44,9 +41,6 @@ func (p *pool) use(ctx context.Context, f func(*conn) error) error {
 		c.close()
 	} else {
 		p.give(c)
-	}
-	if errors.Is(err, sqlite3.INTERRUPT) && ctx.Err() != nil {
-		return ctx.Err()
 	}
 	return err
 }

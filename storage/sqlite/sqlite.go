@@ -11,6 +11,7 @@
 package sqlite
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io/fs"
@@ -29,31 +30,31 @@ import (
 // the store is open, and after a crash: they belong to it.
 const FileName = "tenantry.db"
 
-// Options configure the engine. The zero Options are the defaults.
-type Options struct {
-	// Readers is how many reads may run at once. Defaults to twice the number of CPUs, at least 4 and at most 16.
-	Readers int
-
-	// Busy is how long a commit waits for another process that writes. Defaults to 5 s.
-	Busy time.Duration
-}
-
 // At returns the store in a directory. Opening it creates the directory (mode 0700) and the file (mode 0600) where
 // they are missing. It fails with fault.Unavailable where they can't be created, read or written, where the file is
 // locked by another process, and where a newer Tenantry wrote it; with fault.Internal where it is damaged or something else.
-func At(dir string, opts Options) driver.Source {
-	return source(dir, opts, tuning{})
-}
+func At(dir string) driver.Source { return source(dir, tuning{}) }
 
-// tuning is what tests set to meet what is rare: a full disk, rows that expire.
+// tuning is what tests and benchmarks set; zero values are the defaults.
 type tuning struct {
-	pages int           // that the file may have; 0 for no limit
-	rest  time.Duration // between two looks for expired rows; 0 for 30 s
+	readers int           // how many reads run at once; twice the number of CPUs, at least 4 and at most 16
+	busy    time.Duration // how long a statement waits for another process that writes; 5 s
+	rest    time.Duration // between two looks for expired rows; 30 s
+	pages   int           // that the file may have; no limit
 }
 
-func source(dir string, opts Options, t tuning) driver.Source {
+func (t tuning) withDefaults() tuning {
+	return tuning{
+		readers: cmp.Or(t.readers, min(max(4, 2*runtime.GOMAXPROCS(0)), 16)),
+		busy:    cmp.Or(t.busy, 5*time.Second),
+		rest:    cmp.Or(t.rest, 30*time.Second),
+		pages:   t.pages,
+	}
+}
+
+func source(dir string, t tuning) driver.Source {
 	return driver.NewSource("sqlite", func(ctx context.Context) (driver.Engine, error) {
-		e, err := open(ctx, dir, opts, t)
+		e, err := open(ctx, dir, t.withDefaults())
 		if err != nil {
 			return nil, err
 		}
@@ -83,41 +84,32 @@ type engine struct {
 	closed bool
 }
 
-func open(ctx context.Context, dir string, opts Options, t tuning) (_ *engine, err error) {
-	if opts.Readers <= 0 {
-		opts.Readers = min(max(4, 2*runtime.GOMAXPROCS(0)), 16)
-	}
-	if opts.Busy <= 0 {
-		opts.Busy = 5 * time.Second
-	}
-	if t.rest <= 0 {
-		t.rest = 30 * time.Second
+func open(ctx context.Context, dir string, t tuning) (*engine, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
 	}
 	path, err := create(dir)
 	if err != nil {
-		return nil, translate(err, "sqlite.Open", filepath.Join(dir, FileName))
+		return nil, translate(ctx, err, "sqlite.Open", filepath.Join(dir, FileName))
 	}
 	connector := func(cache int) func() (*conn, error) {
-		return func() (*conn, error) { return connect(path, settings{cache: cache, busy: opts.Busy, limit: t.pages}) }
+		return func() (*conn, error) { return connect(path, settings{cache: cache, busy: t.busy, limit: t.pages}) }
 	}
 	first, err := connector(smallCache)()
 	if err == nil {
-		if err = first.prepareFile(ctx, path, opts.Busy); err != nil {
+		if err = first.prepareFile(ctx, path, t.busy); err != nil {
 			first.close()
 		}
 	}
 	if err != nil {
-		if errors.Is(err, sqlite3.INTERRUPT) && ctx.Err() != nil {
-			err = ctx.Err()
-		}
-		return nil, translate(err, "sqlite.Open", path)
+		return nil, translate(ctx, err, "sqlite.Open", path)
 	}
 
 	checkpoints := newCheckpointer(first)
 	watch := newWatch(connector(smallCache), lookEvery)
 	e := &engine{
 		path:        path,
-		readers:     newPool(opts.Readers, connector(readerCache)),
+		readers:     newPool(t.readers, connector(readerCache)),
 		checkpoints: checkpoints,
 		watch:       watch,
 		writer: &writer{
@@ -212,7 +204,7 @@ func (e *engine) read(ctx context.Context, op string, f func(*conn) error) error
 		return err
 	}
 	defer e.leave()
-	return translate(e.readers.use(ctx, f), op, FileName)
+	return translate(ctx, e.readers.use(ctx, f), op, FileName)
 }
 
 // Committed looks for the commits of other processes every 100 ms, while someone is subscribed.

@@ -11,7 +11,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-func inTemp(t testing.TB) driver.Source { return At(t.TempDir(), Options{}) }
+func inTemp(t testing.TB) driver.Source { return At(t.TempDir()) }
 
 func TestContract(t *testing.T) { storagetest.Run(t, inTemp) }
 

@@ -59,7 +59,7 @@ func (w *writer) serve(first *request) {
 	if err != nil {
 		for w.more() { // they would wait for the same error, one after the other
 		}
-		err = translate(err, "sqlite.Commit", w.name)
+		err = translate(context.Background(), err, "sqlite.Commit", w.name)
 	} else {
 		w.notify()
 	}
