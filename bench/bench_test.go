@@ -36,7 +36,7 @@ var attributes = record.Attributes(`{"category":"office","currency":"EUR","descr
 
 func open(b *testing.B) *tenantrytest.App {
 	b.Helper()
-	return tenantrytest.New(b, tenantry.Config{Store: sqlite.At(b.TempDir(), sqlite.Options{}), Now: time.Now, Log: slog.New(slog.DiscardHandler)})
+	return tenantrytest.New(b, tenantry.Config{Store: sqlite.At(b.TempDir()), Now: time.Now, Log: slog.New(slog.DiscardHandler)})
 }
 
 func product(tb testing.TB, sc guard.Scope, sk string) record.Key {
