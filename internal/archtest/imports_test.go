@@ -27,7 +27,7 @@ var layers = [][]string{
 	{"."},
 	{"httpapi", "console", "client"},
 	{"internal/cli", "tenantrytest"},
-	{"cmd/tenantry", "examples/*", "bench/*"},
+	{"cmd/tenantry", "examples/*", "bench", "bench/*"},
 
 	{"analysis", "internal/archtest", "internal/check", "internal/mutants"},
 	{"cmd/tenantry-vet"},
@@ -50,7 +50,7 @@ var only = map[string][]string{
 var (
 	engines         = []string{"storage/memory", "storage/sqlite", "storage/postgres", "storage/dynamodb"}
 	engineMayImport = []string{"fault", "record", "storage/driver"}
-	mayImportEngine = []string{"storage/storagetest", "cmd/tenantry", "internal/cli", "tenantrytest", "examples/*", "bench/*"}
+	mayImportEngine = []string{"storage/storagetest", "cmd/tenantry", "internal/cli", "tenantrytest", "examples/*", "bench", "bench/*"}
 )
 
 // ground lists the packages that import nothing but the standard library and each other.
