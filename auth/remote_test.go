@@ -104,7 +104,7 @@ func TestRandomKids(t *testing.T) { // JWT-07
 		var wg sync.WaitGroup
 		for i := range 200 {
 			wg.Go(func() {
-				time.Sleep(time.Duration(i) * 10 * time.Millisecond)
+				<-time.After(time.Duration(i) * 10 * time.Millisecond)
 				if _, err := v.Verify(t.Context(), fresh(fmt.Sprintf("random-%d", i))); !errors.Is(err, fault.Unauthenticated) {
 					t.Errorf("a random kid: %v", err)
 				}
@@ -117,7 +117,7 @@ func TestRandomKids(t *testing.T) { // JWT-07
 			if d := time.Since(begin); d != 0 {
 				t.Fatalf("a good token waited %v", d)
 			}
-			time.Sleep(50 * time.Millisecond)
+			<-time.After(50 * time.Millisecond)
 		}
 		wg.Wait()
 		if n := e.hits.Load(); n != 1 {
@@ -134,7 +134,7 @@ func TestRotation(t *testing.T) {
 		admit(t, v, fresh("k2")) // a new key works at once
 
 		e.set(jwksURL, jwks(k2()))
-		time.Sleep(5*time.Minute + time.Second)
+		<-time.After(5*time.Minute + time.Second)
 		admit(t, v, old) // has the keys fetched beside it
 		synctest.Wait()
 		if _, err := v.Verify(t.Context(), old); auth.ReasonOf(err) != "kid" {
@@ -149,7 +149,7 @@ func TestRemovedKeyAfterIdleTime(t *testing.T) {
 		old := fresh("k1")
 		admit(t, v, old)
 		e.set(jwksURL, jwks(k2()))
-		time.Sleep(time.Hour)
+		<-time.After(time.Hour)
 		if _, err := v.Verify(t.Context(), old); auth.ReasonOf(err) != "kid" {
 			t.Errorf("the first token after an hour: %v", err)
 		}
@@ -160,7 +160,7 @@ func TestUnchangedKeysKeepTheCache(t *testing.T) {
 	remote(t, auth.KeyURL(jwksURL), func(t *testing.T, v *auth.Verifier, e *endpoint) {
 		tok := fresh("k1")
 		p := admit(t, v, tok)
-		time.Sleep(6 * time.Minute)
+		<-time.After(6 * time.Minute)
 		admit(t, v, tok)
 		synctest.Wait()
 		if e.hits.Load() != 2 {
@@ -190,13 +190,13 @@ func TestEndpointFails(t *testing.T) {
 				e.hits.Store(0)
 				for range 60 { // a minute past the refresh that fails: at most one attempt in ten seconds
 					admit(t, v, good)
-					time.Sleep(6 * time.Second)
+					<-time.After(6 * time.Second)
 				}
 				if n := e.hits.Load(); n == 0 || n > 7 {
 					t.Errorf("%d requests in the minute after the keys were due, want 1 to 7", n)
 				}
 				e.change(func() { e.down, e.delay = false, 0; e.body = map[string]string{jwksURL: jwks(k2())} })
-				time.Sleep(time.Minute)
+				<-time.After(time.Minute)
 				admit(t, v, good)
 				synctest.Wait()
 				admit(t, v, fresh("k2"))
@@ -218,7 +218,7 @@ func TestKeysNeverFetched(t *testing.T) {
 			t.Errorf("%d requests, want 1", n)
 		}
 		e.change(func() { e.down, e.delay = false, 3*time.Second })
-		time.Sleep(10 * time.Second)
+		<-time.After(10 * time.Second)
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		if _, err := v.Verify(ctx, fresh("k1")); !errors.Is(err, fault.Unavailable) || !errors.Is(err, context.DeadlineExceeded) {
@@ -236,7 +236,7 @@ func TestClose(t *testing.T) {
 		good := fresh("k1")
 		admit(t, v, good)
 		e.change(func() { e.delay = time.Hour })
-		time.Sleep(6 * time.Minute)
+		<-time.After(6 * time.Minute)
 		admit(t, v, good)
 		synctest.Wait() // the fetch in the background hangs
 		begin := time.Now()
@@ -245,7 +245,7 @@ func TestClose(t *testing.T) {
 			t.Errorf("Close took %v", d)
 		}
 		hits := e.hits.Load()
-		time.Sleep(time.Hour)
+		<-time.After(time.Hour)
 		admit(t, v, good)
 		if e.hits.Load() != hits {
 			t.Error("a closed Verifier fetches")
