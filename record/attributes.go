@@ -63,38 +63,7 @@ type member struct {
 func appendCanonical(dst []byte, dec *jsontext.Decoder, depth int) ([]byte, error) {
 	switch dec.PeekKind() {
 	case '{':
-		if depth > MaxDepth {
-			return nil, tooDeep()
-		}
-		if _, err := dec.ReadToken(); err != nil {
-			return nil, malformed(err)
-		}
-		var members []member
-		sorted := true
-		for dec.PeekKind() != '}' {
-			name, err := dec.ReadToken()
-			if err != nil {
-				return nil, malformed(err)
-			}
-			m := member{name: name.String()}
-			if m.value, err = appendCanonical(nil, dec, depth+1); err != nil {
-				return nil, err
-			}
-			sorted = sorted && (len(members) == 0 || members[len(members)-1].name < m.name)
-			members = append(members, m)
-		}
-		if _, err := dec.ReadToken(); err != nil {
-			return nil, malformed(err)
-		}
-		if !sorted {
-			slices.SortFunc(members, func(a, b member) int { return strings.Compare(a.name, b.name) })
-			for i := range members[1:] {
-				if members[i].name == members[i+1].name {
-					return nil, fault.New(fault.InvalidRequest, "record.ParseAttributes", "a member is there twice")
-				}
-			}
-		}
-		return appendObject(dst, members)
+		return appendCanonicalObject(dst, dec, depth)
 	case '[':
 		if depth > MaxDepth {
 			return nil, tooDeep()
@@ -130,6 +99,63 @@ func appendCanonical(dst []byte, dec *jsontext.Decoder, depth int) ([]byte, erro
 	default:
 		return append(dst, token.String()...), nil
 	}
+}
+
+// span is where a member stands in the text that is being written.
+type span struct {
+	name     string
+	from, to int
+}
+
+// appendCanonicalObject writes members as they come, and puts them in order at the end where they came in another.
+func appendCanonicalObject(dst []byte, dec *jsontext.Decoder, depth int) ([]byte, error) {
+	if depth > MaxDepth {
+		return nil, tooDeep()
+	}
+	if _, err := dec.ReadToken(); err != nil {
+		return nil, malformed(err)
+	}
+	dst = append(dst, '{')
+	start, sorted := len(dst), true
+	spans := make([]span, 0, 8)
+	for dec.PeekKind() != '}' {
+		token, err := dec.ReadToken()
+		if err != nil {
+			return nil, malformed(err)
+		}
+		if len(spans) > 0 {
+			dst = append(dst, ',')
+		}
+		member := span{name: token.String(), from: len(dst)}
+		if dst, err = jsontext.AppendQuote(dst, member.name); err != nil {
+			return nil, malformed(err)
+		}
+		if dst, err = appendCanonical(append(dst, ':'), dec, depth+1); err != nil {
+			return nil, err
+		}
+		member.to = len(dst)
+		sorted = sorted && (len(spans) == 0 || spans[len(spans)-1].name < member.name)
+		spans = append(spans, member)
+	}
+	if _, err := dec.ReadToken(); err != nil {
+		return nil, malformed(err)
+	}
+	if sorted {
+		return append(dst, '}'), nil
+	}
+	slices.SortFunc(spans, func(a, b span) int { return strings.Compare(a.name, b.name) })
+	written := bytes.Clone(dst[start:])
+	dst = dst[:start]
+	for i, member := range spans {
+		if i > 0 {
+			if member.name == spans[i-1].name {
+				return nil, fault.New(fault.InvalidRequest, "record.ParseAttributes", "a member is there twice")
+			}
+			dst = append(dst, ',')
+		}
+		dst = append(dst, written[member.from-start:member.to-start]...)
+	}
+	return append(dst, '}'), nil
 }
 
 func appendObject(dst []byte, members []member) ([]byte, error) {
