@@ -269,7 +269,7 @@ func (gr *Grant) exists(ctx context.Context) (born time.Time, err error) {
 			return born, err
 		case !state.Exists:
 			return born, forbidden()
-		case state.Suspended && gr.target == gr.Acting:
+		case state.Suspended:
 			return born, fault.New(fault.TenantSuspended, "guard.Admit", "the tenant is suspended; ask the operator of this system")
 		case r.Principal.External() && r.Principal.IssuedAt().Unix() < state.Born.Unix() && !state.Born.IsZero():
 			return born, fault.New(fault.Unauthenticated, "guard.Admit", "the token is older than its tenant; sign in again")

@@ -61,8 +61,9 @@ type call struct {
 	bodyMentions guard.Mentions
 }
 
+// tenant returns the tenant that the request counts for: the one that a cross-tenant role reaches, else the caller's own.
 func (c *call) tenant() tenant.Code {
-	if code := c.grant.Scope.Tenant(); !code.IsZero() {
+	if code := c.grant.Scope.Tenant(); c.grant.Crosses() && !code.IsZero() {
 		return code
 	}
 	return c.grant.Acting

@@ -193,7 +193,7 @@ func (l *line) skips(cmd *record.Record) bool {
 func (l *line) up(ctx context.Context, cmd *record.Record) (err error) {
 	defer recovered(&err)
 	if sc, ok := scopeOf(cmd.PK, cmd.RequestID, l.reg.Name); ok {
-		return l.reg.Handler.Up(ctx, sc, cmd)
+		return l.reg.Handler.Up(context.WithValue(ctx, insideKey{}, true), sc, cmd)
 	}
 	return nil
 }
@@ -201,7 +201,7 @@ func (l *line) up(ctx context.Context, cmd *record.Record) (err error) {
 func (l *line) down(ctx context.Context, cmd *record.Record) (err error) {
 	defer recovered(&err)
 	if sc, ok := scopeOf(cmd.PK, cmd.RequestID, l.reg.Name); ok {
-		return l.reg.Handler.Down(ctx, sc, cmd)
+		return l.reg.Handler.Down(context.WithValue(ctx, insideKey{}, true), sc, cmd)
 	}
 	return nil
 }
