@@ -161,16 +161,16 @@ func (a *App) build(cursors *storage.Cursors) error {
 		failed = errors.Join(failed, err)
 		return k
 	}
-	listing, partitions := keeper("TENANTS"), keeper("PARTITIONS")
+	listing, partitions, epochs := keeper("TENANTS"), keeper("PARTITIONS"), keeper("EPOCH")
 	a.answers = keeper("ANSWER")
 	a.runner = projection.New(projection.Config{Store: a.store, Registrations: slices.Concat(cfg.Handlers, inModule(tenants.Declaration().Module, cfg.Tenants.DataSyncHandlers)),
 		ModuleOf: a.moduleOf, Checkpoints: keeper("CHECKPOINT"), Parked: keeper("PARKED"), Log: cfg.Log, Now: cfg.Now})
 	a.commands = command.New(command.Config{Store: a.store, Entities: a.entities, Handlers: a.runner, Now: cfg.Now,
-		Companions: map[record.EntityType][]command.Companion{tenants.EntityType(): {tenants.Companion(listing)}},
+		Companions: map[record.EntityType][]command.Companion{tenants.EntityType(): {tenants.Companion(listing, epochs)}},
 		Receipts:   keeper("RECEIPT"), Codes: keeper("CODE"), Partitions: partitions})
 	a.data = data.New(a.store, cursors)
 	a.audit = audit.New(a.commands, a.data)
-	a.dir = tenants.NewDirectory(a.store)
+	a.dir = tenants.NewDirectory(a.store, epochs)
 	a.guard = guard.New(guard.Config{Directory: a.dir, Auditor: a.audit, CommonAliases: cfg.CommonTenantCodes, SingleTenant: cfg.SingleTenant})
 	a.tenants = tenants.New(tenants.Config{Commands: a.commands, Data: a.data, Directory: a.dir, Listing: listing, Partitions: partitions, Cursors: cursors,
 		Reserved: a.guard.Reserved, CrossTenant: cfg.CrossTenantRoles.Has})
@@ -213,11 +213,7 @@ func (a *App) Start(ctx context.Context) error {
 	if err := a.runner.Start(ctx); err != nil {
 		return err
 	}
-	a.working.Go(func() {
-		if err := a.dir.Watch(ctx); err != nil && ctx.Err() == nil {
-			a.cfg.Log.ErrorContext(ctx, "tenants are not watched", "error", err)
-		}
-	})
+	a.working.Go(func() { a.dir.Watch(ctx) })
 	return nil
 }
 

@@ -11,7 +11,6 @@ import (
 	"github.com/tenantry/tenantry/internal/scope"
 	"github.com/tenantry/tenantry/record"
 	"github.com/tenantry/tenantry/storage"
-	"github.com/tenantry/tenantry/storage/driver"
 	"github.com/tenantry/tenantry/tenant"
 )
 
@@ -21,15 +20,16 @@ const directorySize = 100_000
 // Directory answers for every request whether its tenant exists and is active. It remembers, and forgets what changes: at
 // once on the node that changed it, within 1 second of the commit on every other. It may be used concurrently.
 type Directory struct {
-	store *storage.Store
-	cache *otter.Cache[tenant.Code, guard.State]
-	turns atomic.Uint64 // counts what was forgotten, so that a read under way doesn't bring an older state back
-	stale atomic.Bool   // the change feed can't be read: nothing is remembered
+	store  *storage.Store
+	epochs storage.Keeper
+	cache  *otter.Cache[tenant.Code, guard.State]
+	turns  atomic.Uint64 // counts what was forgotten, so that a read under way doesn't bring an older state back
+	stale  atomic.Bool   // the epoch can't be read: nothing is remembered
 }
 
-// NewDirectory returns a Directory over a store.
-func NewDirectory(store *storage.Store) *Directory {
-	return &Directory{store: store, cache: otter.Must(&otter.Options[tenant.Code, guard.State]{MaximumSize: directorySize})}
+// NewDirectory returns a Directory over a store, with the keeper of epochs that Companion was given.
+func NewDirectory(store *storage.Store, epochs storage.Keeper) *Directory {
+	return &Directory{store: store, epochs: epochs, cache: otter.Must(&otter.Options[tenant.Code, guard.State]{MaximumSize: directorySize})}
 }
 
 // Lookup returns the state of a tenant. It fails only where the store does.
@@ -78,53 +78,37 @@ func (d *Directory) Forget(code tenant.Code) {
 	d.cache.Invalidate(code)
 }
 
-// Watch forgets what other processes change, until ctx ends. While the change feed can't be read, nothing is remembered.
-func (d *Directory) Watch(ctx context.Context) error {
-	across, err := d.store.Across(ctx, scope.NewSystem("", scope.Actor{UserID: "system"}, "watch tenants", nil))
-	if err != nil {
-		return err
-	}
-	signal, stop := d.store.Committed()
-	defer stop()
-	at, err := across.End(ctx)
-	if err != nil {
-		return err
-	}
-	d.turns.Add(1)
-	d.cache.InvalidateAll()
-	retry := time.NewTicker(time.Second)
-	defer retry.Stop()
-	for ctx.Err() == nil {
-		next, err := d.follow(ctx, across, at)
+// watchEvery is how often other processes' changes are looked for; they must be known everywhere within 1 second.
+const watchEvery = 250 * time.Millisecond
+
+// Watch forgets what other processes change, until ctx ends. It reads one row, the epoch, which every change of a tenant renews in
+// its own commit. While that can't be read, nothing is remembered.
+func (d *Directory) Watch(ctx context.Context) {
+	tick := time.NewTicker(watchEvery)
+	defer tick.Stop()
+	for seen := ""; ; {
+		row, err := d.epochs.Get(ctx, listingOwner, epochKey)
 		d.stale.Store(err != nil)
-		if err != nil {
+		if err != nil || string(row.Value) != seen || seen == "" {
 			d.turns.Add(1)
 			d.cache.InvalidateAll()
 		}
-		at = next
+		if seen = string(row.Value); seen == "" {
+			seen = "{}" // no tenant was changed yet
+		}
 		select {
 		case <-ctx.Done():
-		case <-signal:
-		case <-retry.C:
+			return
+		case <-tick.C:
 		}
 	}
-	return nil
 }
 
-func (d *Directory) follow(ctx context.Context, across storage.Across, at driver.Position) (driver.Position, error) {
-	for {
-		changes, err := across.Changes(ctx, at, 500)
-		if err != nil {
-			return at, err
-		}
-		for _, c := range changes {
-			if t, code, _, err := record.SplitPK(c.Command.PK); err == nil && t == EntityType() {
-				d.Forget(code)
-			}
-			at = c.Position
-		}
-		if len(changes) < 500 {
-			return at, nil
-		}
-	}
+// epochKey names the row that every change of a tenant renews.
+const epochKey = "tenants"
+
+// renew returns the write that renews the epoch.
+func renew(epochs storage.Keeper) (storage.SystemWrite, error) {
+	value, err := record.EncodeAttributes(map[string]string{"epoch": record.NewID()})
+	return epochs.Set(storage.Row{Owner: listingOwner, SK: epochKey, Value: value}), err
 }

@@ -1,0 +1,283 @@
+// Footprint measures what a server costs to run: resident memory idle and after 200,000 publishes, its start on a store of
+// as many records, requests per second, and pages of 10,000 tenants. It builds and runs the real binary.
+//
+//	go run ./bench/footprint
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"flag"
+	"fmt"
+	"io"
+	"log"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/go-json-experiment/json"
+)
+
+const connections = 64
+
+func main() {
+	publishes := flag.Int("publishes", 200_000, "how many records are created")
+	tenants := flag.Int("tenants", 10_000, "how many tenants are created")
+	flag.Parse()
+	if err := run(*publishes, *tenants); err != nil {
+		log.Fatal(err)
+	}
+}
+
+func run(publishes, tenants int) error {
+	dir, err := os.MkdirTemp("", "footprint")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	binary := filepath.Join(dir, "tenantry")
+	if out, err := exec.Command("go", "build", "-o", binary, "./cmd/tenantry").CombinedOutput(); err != nil {
+		return fmt.Errorf("build: %w: %s", err, out)
+	}
+	m := &machine{binary: binary, data: filepath.Join(dir, "data")}
+	if _, err := m.start(); err != nil {
+		return err
+	}
+	defer m.stop()
+	if err := m.prepare(); err != nil {
+		return err
+	}
+	m.settle()
+	fmt.Printf("resident idle                  %6.1f MB\n", m.resident())
+
+	body := []byte(`{"name":"Chair","attributes":{"price":4900,"description":"` + strings.Repeat("a chair that is comfortable. ", 12) + `"}}`)
+	if err := m.load("create", publishes, func(int) error { return m.send("POST", "/api/data/PRODUCT", m.user, body, http.StatusCreated) }); err != nil {
+		return err
+	}
+	m.settle()
+	fmt.Printf("resident after %7d publishes %6.1f MB\n", publishes, m.resident())
+	if err := m.send("POST", "/api/data/PRODUCT", m.user, []byte(`{"sk":"one","name":"One"}`), http.StatusCreated); err != nil {
+		return err
+	}
+	if err := m.load("get", publishes/4, func(int) error { return m.send("GET", "/api/data/PRODUCT/one", m.user, nil, http.StatusOK) }); err != nil {
+		return err
+	}
+
+	m.stop()
+	var starts []time.Duration
+	for range 5 {
+		took, err := m.start()
+		if err != nil {
+			return err
+		}
+		starts = append(starts, took)
+		m.stop()
+	}
+	slices.Sort(starts)
+	fmt.Printf("start to first answer          %6.1f ms (median of 5, on %d records)\n", ms(starts[2]), publishes)
+
+	if _, err := m.start(); err != nil {
+		return err
+	}
+	return m.pages(tenants)
+}
+
+func ms(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
+
+// machine is one server process and its clients.
+type machine struct {
+	binary, data string
+	url          string
+	admin, user  string
+	process      *exec.Cmd
+	client       *http.Client
+}
+
+var address = regexp.MustCompile(`http://127\.0\.0\.1:\d+`)
+
+// start starts the server and returns the time until it answered.
+func (m *machine) start() (time.Duration, error) {
+	m.client = &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: connections}}
+	began := time.Now()
+	m.process = exec.Command(m.binary, "serve", "--data", m.data, "--addr", "127.0.0.1:0", "--rate-limit", "0")
+	out, err := m.process.StdoutPipe()
+	if err != nil {
+		return 0, err
+	}
+	if err := m.process.Start(); err != nil {
+		return 0, err
+	}
+	lines := bufio.NewScanner(out)
+	for lines.Scan() {
+		if url := address.FindString(lines.Text()); url != "" {
+			m.url = url
+			break
+		}
+	}
+	go io.Copy(io.Discard, out)
+	resp, err := m.client.Get(m.url + "/readyz")
+	if err != nil {
+		return 0, err
+	}
+	return time.Since(began), resp.Body.Close()
+}
+
+func (m *machine) stop() {
+	if m.process != nil {
+		m.client.CloseIdleConnections()
+		m.process.Process.Signal(syscall.SIGTERM)
+		m.process.Wait()
+		m.process = nil
+	}
+}
+
+func (m *machine) prepare() (err error) {
+	if m.admin, err = m.token("--sub", "operator", "--role", "system_admin"); err != nil {
+		return err
+	}
+	if err := m.send("POST", "/api/tenant", m.admin, []byte(`{"code":"acme","name":"Acme"}`), http.StatusCreated); err != nil {
+		return err
+	}
+	m.user, err = m.token("--sub", "ann", "--tenant", "acme", "--role", "user")
+	return err
+}
+
+func (m *machine) token(args ...string) (string, error) {
+	out, err := exec.Command(m.binary, append([]string{"token", "--data", m.data, "--ttl", "2h"}, args...)...).Output()
+	return strings.TrimSpace(string(out)), err
+}
+
+// settle waits until the server's processor time stands still, so that what is measured is what stays.
+func (m *machine) settle() {
+	for last := ""; ; {
+		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", m.process.Process.Pid))
+		fields := strings.Fields(string(stat))
+		if err != nil || len(fields) < 15 {
+			return
+		}
+		if now := fields[13] + " " + fields[14]; now == last {
+			return
+		} else {
+			last = now
+		}
+		time.Sleep(2 * time.Second)
+	}
+}
+
+// resident returns the server's resident memory in MB.
+func (m *machine) resident() float64 {
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", m.process.Process.Pid))
+	if err != nil {
+		return 0
+	}
+	for line := range strings.Lines(string(status)) {
+		if fields := strings.Fields(line); len(fields) == 3 && fields[0] == "VmRSS:" {
+			kb, _ := strconv.Atoi(fields[1])
+			return float64(kb) / 1024
+		}
+	}
+	return 0
+}
+
+func (m *machine) send(method, path, token string, body []byte, want int) error {
+	_, err := m.answer(method, path, token, body, want)
+	return err
+}
+
+func (m *machine) answer(method, path, token string, body []byte, want int) ([]byte, error) {
+	req, err := http.NewRequestWithContext(context.Background(), method, m.url+path, bytes.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
+	req.Header.Set("Authorization", "Bearer "+token)
+	if body != nil {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	resp, err := m.client.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err == nil && resp.StatusCode != want {
+		err = fmt.Errorf("%s %s: %d: %s", method, path, resp.StatusCode, text)
+	}
+	return text, err
+}
+
+// load makes n calls over all connections, and prints calls per second and the 99th percentile.
+func (m *machine) load(name string, n int, call func(i int) error) error {
+	var next atomic.Int64
+	var wg sync.WaitGroup
+	failed := make([]error, connections)
+	took := make([][]time.Duration, connections)
+	began := time.Now()
+	for c := range connections {
+		wg.Go(func() {
+			for i := next.Add(1); i <= int64(n) && failed[c] == nil; i = next.Add(1) {
+				from := time.Now()
+				failed[c] = call(int(i))
+				took[c] = append(took[c], time.Since(from))
+			}
+		})
+	}
+	wg.Wait()
+	elapsed := time.Since(began)
+	for _, err := range failed {
+		if err != nil {
+			return err
+		}
+	}
+	all := slices.Concat(took...)
+	slices.Sort(all)
+	fmt.Printf("HTTP %-6s by %d connections    %6.0f /s, p99 %.1f ms\n", name, connections, float64(n)/elapsed.Seconds(), ms(all[len(all)*99/100]))
+	return nil
+}
+
+// pages creates tenants and lists them by pages of 100.
+func (m *machine) pages(tenants int) error {
+	err := m.load("tenant", tenants, func(i int) error {
+		return m.send("POST", "/api/tenant", m.admin, fmt.Appendf(nil, `{"code":"t%05d","name":"Tenant %d"}`, i, i), http.StatusCreated)
+	})
+	if err != nil {
+		return err
+	}
+	var took []time.Duration
+	for cursor := ""; ; {
+		began := time.Now()
+		text, err := m.answer("GET", "/api/tenant?limit=100&cursor="+cursor, m.admin, nil, http.StatusOK)
+		if err != nil {
+			return err
+		}
+		took = append(took, time.Since(began))
+		var page struct {
+			Cursor string `json:"cursor"`
+		}
+		if err := json.Unmarshal(text, &page); err != nil {
+			return err
+		}
+		if cursor = page.Cursor; cursor == "" {
+			break
+		}
+	}
+	tenth := max(1, len(took)/10)
+	first, last := median(took[:tenth]), median(took[len(took)-tenth:])
+	fmt.Printf("pages of tenants               first tenth %.2f ms, last tenth %.2f ms: ratio %.2f (%d pages)\n", ms(first), ms(last), float64(last)/float64(first), len(took))
+	return nil
+}
+
+func median(d []time.Duration) time.Duration {
+	d = slices.Clone(d)
+	slices.Sort(d)
+	return d[len(d)/2]
+}
