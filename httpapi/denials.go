@@ -49,7 +49,7 @@ func (d *denials) keep(r *http.Request, c *call, err error) {
 	e := fault.As(err)
 	actor := c.ask.Actor
 	attrs := []slog.Attr{slog.String("issuer", actor.Issuer), slog.String("target", target(c)), slog.String("code", string(e.Code)),
-		slog.String("method", r.Method), slog.String("path", r.URL.EscapedPath()), slog.String("sourceIp", st.sourceIP)}
+		slog.String("method", knownMethod(r.Method)), slog.String("path", shownPath(r)), slog.String("sourceIp", st.sourceIP)}
 	if reason := auth.ReasonOf(err); reason != "" {
 		attrs = append(attrs, slog.String("reason", string(reason)))
 	}

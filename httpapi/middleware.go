@@ -14,6 +14,7 @@ import (
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/tenantry/tenantry/fault"
@@ -74,7 +75,10 @@ func (h *Handler) observe(next http.Handler) http.Handler {
 		ctx, cancel := context.WithTimeout(context.WithValue(r.Context(), stateKey{}, st), h.cfg.Timeout)
 		defer cancel()
 		ctx, st.line = guard.WithLine(ctx, st.requestID)
-		ctx, span := h.cfg.Tracer.Start(ctx, r.Method, trace.WithSpanKind(trace.SpanKindServer))
+		if r.Header.Get("Traceparent") != "" {
+			ctx = propagation.TraceContext{}.Extract(ctx, propagation.HeaderCarrier(r.Header))
+		}
+		ctx, span := h.cfg.Tracer.Start(ctx, knownMethod(r.Method), trace.WithSpanKind(trace.SpanKindServer))
 		defer span.End()
 		r = r.WithContext(ctx)
 		rec := &recorder{ResponseWriter: w}
@@ -105,12 +109,21 @@ func (h *Handler) finish(ctx context.Context, r *http.Request, rec *recorder, st
 	}
 	h.metrics.request(st.operation, rec.status, st.tenant, took)
 	attrs := make([]slog.Attr, 0, 8)
-	attrs = append(attrs, slog.String("method", r.Method), slog.String("path", r.URL.EscapedPath()), slog.Int("status", rec.status),
+	attrs = append(attrs, slog.String("method", knownMethod(r.Method)), slog.String("path", shownPath(r)), slog.Int("status", rec.status),
 		slog.Int("bytes", rec.bytes), slog.Float64("ms", float64(took.Microseconds())/1000), slog.String("sourceIp", st.sourceIP))
 	if st.code != "" {
 		attrs = append(attrs, slog.String("code", string(st.code)))
 	}
 	h.cfg.Log.LogAttrs(ctx, slog.LevelInfo, "request", attrs...)
+}
+
+// shownPath returns the path as log lines repeat it: escaped, and not longer than a path that is served.
+func shownPath(r *http.Request) string {
+	path := r.URL.EscapedPath()
+	if len(path) > maxTarget {
+		return path[:maxTarget] + "…"
+	}
+	return path
 }
 
 // requestID returns the caller's request ID where it is 1 to 128 of letters, digits, dot, dash and underscore, else a new one.
@@ -190,13 +203,10 @@ const (
 	maxHeader = 32 << 10
 )
 
-// single are the headers that a request carries once at most.
-var single = []string{"Authorization", "Content-Type", "Idempotency-Key", "If-Match", "If-None-Match", "X-Request-Id", guard.TenantHeader}
-
-// unambiguous refuses requests that two readers could read differently.
-func (h *Handler) unambiguous(next http.Handler) http.Handler {
+// bounded refuses what no route can be found for, because it is too long or because two readers could find different ones.
+func (h *Handler) bounded(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if err := ambiguity(r); err != nil {
+		if err := checkHead(r); err != nil {
 			h.fail(w, r, err)
 			return
 		}
@@ -204,7 +214,7 @@ func (h *Handler) unambiguous(next http.Handler) http.Handler {
 	})
 }
 
-func ambiguity(r *http.Request) error {
+func checkHead(r *http.Request) error {
 	if len(r.URL.EscapedPath())+len(r.URL.RawQuery) > maxTarget {
 		e := fault.New(fault.TooLarge, "httpapi", "the request target is longer than 8 KiB")
 		e.Status = http.StatusRequestURITooLong
@@ -223,15 +233,26 @@ func ambiguity(r *http.Request) error {
 		e.Status = http.StatusRequestHeaderFieldsTooLarge
 		return e
 	}
-	for _, name := range single {
-		if len(r.Header[name]) > 1 {
-			return fault.New(fault.InvalidRequest, "httpapi", "the header %s is sent more than once", name)
-		}
-	}
 	if !cleanPath(r.URL.EscapedPath(), r.URL.Path) {
 		return fault.New(fault.InvalidRequest, "httpapi", "the path is ambiguous: it has an empty, . or .. segment, or characters that can't be printed")
 	}
 	return nil
+}
+
+// single are the headers that a request carries once at most.
+var single = []string{"Authorization", "Content-Encoding", "Content-Type", "Idempotency-Key", "If-Match", "If-None-Match", "X-Request-Id", guard.TenantHeader}
+
+// unrepeated refuses headers of which two readers could read different ones.
+func (h *Handler) unrepeated(next http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		for _, name := range single {
+			if len(r.Header[name]) > 1 {
+				h.fail(w, r, fault.New(fault.InvalidRequest, "httpapi", "the header %s is sent more than once", name))
+				return
+			}
+		}
+		next(w, r)
+	}
 }
 
 // cleanPath reports whether a path has one reading: no empty, dot or dot-dot segment, however it is written, and only

@@ -95,14 +95,14 @@ func (h *Handler) unknown(w http.ResponseWriter, r *http.Request) {
 	for _, method := range allowed {
 		w.Header().Add("Allow", method)
 	}
-	h.fail(w, r, fault.New(fault.MethodNotAllowed, "httpapi", "this route does not take the method %s", knownMethod(r.Method)))
+	h.fail(w, r, fault.New(fault.MethodNotAllowed, "httpapi", "this route does not take the method of the request; the header Allow names those that it takes"))
 }
 
-// knownMethod returns a method as it may be echoed.
+// knownMethod returns a method as log lines and traces repeat it.
 func knownMethod(method string) string {
 	switch method {
 	case "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT":
 		return method
 	}
-	return "of the request"
+	return "other"
 }

@@ -54,7 +54,6 @@ type Handler struct {
 	app      *tenantry.App
 	cfg      Config
 	mux      *http.ServeMux
-	methods  map[string][]string // of the path patterns, for 405
 	document *document
 	metrics  *Metrics
 	limits   *limits
@@ -82,7 +81,7 @@ func New(app *tenantry.App, cfg Config) (*Handler, error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	h := &Handler{app: app, cfg: cfg, mux: http.NewServeMux(), methods: map[string][]string{}, metrics: newMetrics(),
+	h := &Handler{app: app, cfg: cfg, mux: http.NewServeMux(), metrics: newMetrics(),
 		limits: newLimits(cfg.RateLimit), denied: newDenials(cfg.Log, cfg.Now)}
 	ops := app.Operations()
 	if err := check(ops); err != nil {
@@ -103,7 +102,7 @@ func New(app *tenantry.App, cfg Config) (*Handler, error) {
 	if err != nil {
 		return nil, fault.Wrap(err, fault.Internal, "httpapi.New", "compression can't be set up")
 	}
-	h.outer = h.observe(h.secure(h.unambiguous(compress(h.mux))))
+	h.outer = h.observe(h.secure(h.bounded(compress(h.mux))))
 	return h, nil
 }
 
@@ -114,8 +113,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) { h.outer.Se
 func (h *Handler) Metrics() *Metrics { return h.metrics }
 
 func (h *Handler) serve(method, path string, next http.HandlerFunc) {
-	h.mux.HandleFunc(method+" "+path, next)
-	h.methods[path] = append(h.methods[path], method)
+	h.mux.HandleFunc(method+" "+path, h.unrepeated(next))
 }
 
 // check refuses operations that nobody decided about.
@@ -178,8 +176,12 @@ func (h *Handler) Server() *http.Server {
 		ReadTimeout:       h.cfg.Timeout + 30*time.Second,
 		WriteTimeout:      h.cfg.Timeout + 60*time.Second,
 		IdleTimeout:       2 * time.Minute,
-		MaxHeaderBytes:    2 << 20, // longer than any header that is answered with a problem; see unambiguous
-		ErrorLog:          slog.NewLogLogger(h.cfg.Log.Handler(), slog.LevelWarn),
+		MaxHeaderBytes:    2 << 20, // what is longer than maxTarget and maxHeader is answered with a problem up to here
+
+		// OPTIONS * comes to h like every other request.
+		DisableGeneralOptionsHandler: true,
+
+		ErrorLog: slog.NewLogLogger(h.cfg.Log.Handler(), slog.LevelWarn),
 	}
 }
 
