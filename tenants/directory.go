@@ -86,16 +86,15 @@ const watchEvery = 250 * time.Millisecond
 func (d *Directory) Watch(ctx context.Context) {
 	tick := time.NewTicker(watchEvery)
 	defer tick.Stop()
-	for seen := ""; ; {
+	seen := "what was remembered before the first look"
+	for {
 		row, err := d.epochs.Get(ctx, listingOwner, epochKey)
 		d.stale.Store(err != nil)
-		if err != nil || string(row.Value) != seen || seen == "" {
+		if err != nil || string(row.Value) != seen {
 			d.turns.Add(1)
 			d.cache.InvalidateAll()
 		}
-		if seen = string(row.Value); seen == "" {
-			seen = "{}" // no tenant was changed yet
-		}
+		seen = string(row.Value)
 		select {
 		case <-ctx.Done():
 			return
