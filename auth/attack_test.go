@@ -1,13 +1,16 @@
 package auth_test
 
 import (
+	"crypto"
 	"crypto/x509"
+	"encoding/base64"
 	"encoding/json"
 	"encoding/pem"
 	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -199,6 +202,33 @@ func TestKeysInTheToken(t *testing.T) { // JWT-05
 	refuseAll(t, verifier(t, nil), token(nil, nil), attacks)
 	if n := hits.Load(); n != 0 {
 		t.Errorf("%d requests went to a URL that a token named", n)
+	}
+}
+
+func TestSizesOfSignatures(t *testing.T) {
+	v := verifier(t, func(cfg *auth.Config) {
+		cfg.Issuers[0].Keys = keyFile(t, k1(), jose.JSONWebKey{Key: &fixtures().ec.PublicKey, KeyID: "ec"}, jose.JSONWebKey{Key: fixtures().ed.Public(), KeyID: "ed"})
+	})
+	for kid, key := range map[string]crypto.Signer{"k1": fixtures().rsa, "ec": fixtures().ec, "ed": fixtures().ed} {
+		t.Run(kid, func(t *testing.T) {
+			alg := map[string]string{"k1": "RS256", "ec": "ES256", "ed": "EdDSA"}[kid]
+			good := sign(goodHeader().with(object{"kid": kid, "alg": alg}).json(), goodClaims().json(), key)
+			dot := strings.LastIndexByte(good, '.') + 1
+			signature := must(base64.RawURLEncoding.DecodeString(good[dot:]))
+			with := func(sig []byte) string { return good[:dot] + base64.RawURLEncoding.EncodeToString(sig) }
+			half := len(signature) / 2
+			stretched := slices.Concat(signature[:half], []byte{0}, signature[half:]) // r and a longer s, of the same values
+			refuseAll(t, v, good, []attack{
+				{"empty", with(nil), "signature"},
+				{"short", with(signature[:5]), "signature"},
+				{"half", with(signature[:half]), "signature"},
+				{"one less", with(signature[:len(signature)-1]), "signature"},
+				{"one more", with(append(slices.Clone(signature), 0)), "signature"},
+				{"zero in front", with(append([]byte{0}, signature...)), "signature"},
+				{"zero between", with(stretched), "signature"},
+				{"zeros", with(make([]byte, len(signature))), "signature"},
+			})
+		})
 	}
 }
 

@@ -81,6 +81,17 @@ func TestKeyFile(t *testing.T) {
 	refused(old)
 
 	replace(t, string(file), jwks(k1()))
+	c.advance(time.Second)
+	admit(t, v, old)
+	was := must(os.Stat(string(file))) // another file of the same size and time is another file
+	replace(t, string(file), strings.Replace(jwks(k1()), `"k1"`, `"k3"`, 1))
+	if err := os.Chtimes(string(file), was.ModTime(), was.ModTime()); err != nil {
+		t.Fatal(err)
+	}
+	c.advance(time.Second)
+	refused(old)
+
+	replace(t, string(file), jwks(k1()))
 	c.advance(-30 * time.Second) // the clock is set back
 	admit(t, v, old)
 }
