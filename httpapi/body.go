@@ -6,6 +6,7 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"os"
 	"strconv"
 	"strings"
 
@@ -31,6 +32,9 @@ func readBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, erro
 	if encoding := r.Header.Get("Content-Encoding"); encoding != "" && encoding != "identity" {
 		return nil, fault.New(fault.UnsupportedMediaType, "httpapi", "a body is sent without a Content-Encoding")
 	}
+	if deadline, ok := r.Context().Deadline(); ok {
+		http.NewResponseController(w).SetReadDeadline(deadline) // where the connection has one
+	}
 	var body bytes.Buffer
 	if r.ContentLength > 0 {
 		body.Grow(int(r.ContentLength) + bytes.MinRead)
@@ -39,7 +43,7 @@ func readBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, erro
 		if _, over := errors.AsType[*http.MaxBytesError](err); over {
 			return nil, tooLarge
 		}
-		if r.Context().Err() != nil {
+		if errors.Is(err, os.ErrDeadlineExceeded) || r.Context().Err() != nil {
 			return nil, fault.Wrap(err, fault.Timeout, "httpapi", "the body did not arrive in time")
 		}
 		return nil, fault.Wrap(err, fault.InvalidRequest, "httpapi", "the body did not arrive whole")

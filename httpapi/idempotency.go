@@ -1,8 +1,11 @@
 package httpapi
 
 import (
+	"context"
 	"net/http"
+	"slices"
 	"sync"
+	"time"
 
 	"github.com/tenantry/tenantry/command"
 	"github.com/tenantry/tenantry/fault"
@@ -15,7 +18,8 @@ import (
 // An Idempotency-Key is kept twice. The receipt stands in the command's own commit, so that a change happens once whatever
 // dies when; the answer is kept after it, so that a replay is the answer that was given, refusals included.
 
-// keptAnswer is an answer as it is kept. The body is text, so that it comes back byte for byte.
+// keptAnswer is an answer as it is kept. The body is text, so that it comes back byte for byte: that of a refusal too,
+// which names the request that was refused first.
 type keptAnswer struct {
 	Digest   string `json:"digest"`
 	Status   int    `json:"status"`
@@ -23,6 +27,7 @@ type keptAnswer struct {
 	Version  int64  `json:"version,omitempty"`
 	Position string `json:"position,omitempty"`
 	Location string `json:"location,omitempty"`
+	Code     string `json:"code,omitempty"` // of a refusal
 }
 
 // running holds the receipts of the requests under way in this process.
@@ -51,7 +56,7 @@ func (r *running) end(id string) {
 }
 
 // once answers a request that carries an Idempotency-Key.
-func (h *Handler) once(w http.ResponseWriter, r *http.Request, c *route.Call, answer func() (route.Answer, error)) {
+func (h *Handler) once(w http.ResponseWriter, r *http.Request, asked *call, c *route.Call, answer func() (route.Answer, error)) {
 	receipt := c.Receipt("")
 	if !h.running.begin(receipt.ID) {
 		h.fail(w, r, fault.New(fault.IdempotencyConflict, "httpapi", "a request with this idempotency key is still running; wait for its answer"))
@@ -70,8 +75,8 @@ func (h *Handler) once(w http.ResponseWriter, r *http.Request, c *route.Call, an
 	}
 	a, err := answer()
 	if err != nil {
-		h.keepFailure(r, receipt, err)
-		h.fail(w, r, err)
+		h.keepRefusal(r, receipt, err)
+		h.refuse(w, r, asked, err)
 		return
 	}
 	h.keep(r, receipt, keptAnswer{Status: a.Status, Body: string(a.JSON), Version: a.Version, Position: string(a.Position), Location: a.Location})
@@ -97,36 +102,35 @@ func (h *Handler) replay(w http.ResponseWriter, r *http.Request, kept keptAnswer
 		h.reply(w, r, route.Answer{Status: kept.Status, JSON: []byte(kept.Body), Version: kept.Version, Position: driver.Position(kept.Position), Location: kept.Location})
 		return
 	}
-	var e fault.Error
-	if err := record.Attributes(kept.Body).Decode(&e); err != nil {
-		h.fail(w, r, err)
-		return
-	}
-	h.fail(w, r, &e)
+	stateOf(r).code = fault.Code(kept.Code)
+	writeProblem(w, kept.Status, []byte(kept.Body))
 }
 
-// keepFailure keeps a refusal that trying again would not change by itself.
-func (h *Handler) keepFailure(r *http.Request, receipt command.Receipt, cause error) {
-	e := *failure(r.Context(), cause)
-	status := e.HTTPStatus()
-	if status >= 500 || status == http.StatusRequestTimeout || status == http.StatusTooManyRequests || e.Code == fault.IdempotencyConflict {
+// keepRefusal keeps a refusal that trying again would not change by itself. One for want of rights isn't kept: a replay is
+// authorised as the request was.
+func (h *Handler) keepRefusal(r *http.Request, receipt command.Receipt, cause error) {
+	e := failure(r.Context(), cause)
+	switch status := e.HTTPStatus(); {
+	case status >= 500, e.Code == fault.IdempotencyConflict:
+		return
+	case slices.Contains([]int{http.StatusUnauthorized, http.StatusForbidden, http.StatusRequestTimeout, http.StatusTooManyRequests}, status):
 		return
 	}
-	e.Err, e.Status = nil, status
-	text, err := record.EncodeAttributes(e)
-	if err != nil {
-		return
-	}
-	h.keep(r, receipt, keptAnswer{Status: status, Body: string(text)})
+	h.keep(r, receipt, keptAnswer{Status: e.HTTPStatus(), Code: string(e.Code), Body: string(problemText(e, stateOf(r).requestID))})
 }
+
+// keepTimeout bounds how long keeping an answer takes. It is kept for a caller who left, too: they will come again.
+const keepTimeout = 5 * time.Second
 
 // keep is best effort: what it fails to keep, the receipt of the command still guards.
 func (h *Handler) keep(r *http.Request, receipt command.Receipt, kept keptAnswer) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), keepTimeout)
+	defer cancel()
 	kept.Digest = receipt.Digest
 	value, err := record.EncodeAttributes(kept)
 	if err == nil {
 		answers := h.app.Answers()
-		err = answers.Commit(r.Context(), answers.Set(storage.Row{Owner: receipt.Owner.String(), SK: receipt.ID, Value: value,
+		err = answers.Commit(ctx, answers.Set(storage.Row{Owner: receipt.Owner.String(), SK: receipt.ID, Value: value,
 			Expires: h.cfg.Now().Add(command.ReceiptLife).Unix()}))
 	}
 	if err != nil {

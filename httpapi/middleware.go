@@ -258,13 +258,8 @@ func (h *Handler) unrepeated(next http.HandlerFunc) http.HandlerFunc {
 // cleanPath reports whether a path has one reading: no empty, dot or dot-dot segment, however it is written, and only
 // characters that can be printed.
 func cleanPath(escaped, decoded string) bool {
-	if !strings.HasPrefix(escaped, "/") || !utf8.ValidString(decoded) {
+	if !strings.HasPrefix(escaped, "/") || !printable(decoded) {
 		return false
-	}
-	for i := range len(decoded) {
-		if decoded[i] < 0x20 || decoded[i] == 0x7f {
-			return false
-		}
 	}
 	segments := escaped[1:]
 	for more := true; more; {
@@ -283,4 +278,14 @@ func cleanPath(escaped, decoded string) bool {
 func isDots(segment string) bool {
 	plain := strings.ReplaceAll(strings.ReplaceAll(segment, "%2e", "."), "%2E", ".")
 	return plain == "." || plain == ".."
+}
+
+// printable reports whether text is UTF-8 without control characters of ASCII. What else a key may hold, its parser decides.
+func printable(text string) bool {
+	for i := range len(text) {
+		if text[i] < 0x20 || text[i] == 0x7f {
+			return false
+		}
+	}
+	return utf8.ValidString(text)
 }

@@ -16,7 +16,6 @@ import (
 func (h *Handler) operation(op *route.Operation) http.HandlerFunc {
 	source := op.Method + " " + op.Path
 	body := h.document.bodies[op.ID]
-	changes := op.Method != http.MethodGet
 	return func(w http.ResponseWriter, r *http.Request) {
 		st := stateOf(r)
 		st.operation = op.ID
@@ -37,8 +36,8 @@ func (h *Handler) operation(op *route.Operation) http.HandlerFunc {
 		}
 		c := route.NewCall(call.ask.Principal, call.grant, r, call.query, call.body, call.key)
 		answer := func() (route.Answer, error) { return op.Handle(r.Context(), c) }
-		if changes && call.key != "" {
-			h.once(w, r, c, answer)
+		if call.key != "" {
+			h.once(w, r, call, c, answer)
 			return
 		}
 		a, err := answer()
@@ -61,12 +60,16 @@ type call struct {
 	bodyMentions guard.Mentions
 }
 
-// tenant returns the tenant that the request counts for: the one that a cross-tenant role reaches, else the caller's own.
+// tenant returns the tenant that the request counts for: the one that a cross-tenant role reaches, else the
+// caller's own, that of the token where the request was denied for naming another.
 func (c *call) tenant() tenant.Code {
 	if code := c.grant.Scope.Tenant(); c.grant.Crosses() && !code.IsZero() {
 		return code
 	}
-	return c.grant.Acting
+	if code := c.grant.Acting; !code.IsZero() || c.ask.Principal == nil {
+		return code
+	}
+	return c.ask.Principal.Tenant()
 }
 
 // admit decides everything that comes before the body. The call it returns is never nil.
@@ -101,7 +104,7 @@ func (h *Handler) admit(op *route.Operation, source string, r *http.Request) (*c
 	return c, nil
 }
 
-// parseQuery reads a query that names each parameter once.
+// parseQuery reads a query that names each parameter once, in characters that can be printed.
 func parseQuery(raw string) (url.Values, error) {
 	if raw == "" {
 		return nil, nil
@@ -113,6 +116,9 @@ func parseQuery(raw string) (url.Values, error) {
 	for _, values := range query {
 		if len(values) > 1 {
 			return nil, fault.New(fault.InvalidRequest, "httpapi", "a query parameter is sent more than once")
+		}
+		if !printable(values[0]) {
+			return nil, fault.New(fault.InvalidRequest, "httpapi", "a query parameter has characters that can't be printed, or is not UTF-8")
 		}
 	}
 	return query, nil
@@ -179,6 +185,9 @@ func (h *Handler) readInto(w http.ResponseWriter, r *http.Request, op *route.Ope
 	if len(problems) > 0 {
 		return fault.Invalid("httpapi", problems...)
 	}
+	if op.Method == http.MethodGet {
+		return nil
+	}
 	return c.readKey(r)
 }
 
@@ -189,8 +198,11 @@ func checkQuery(op *route.Operation, query url.Values) (problems []fault.Field, 
 			continue
 		}
 		problem := p.Check(values[0])
-		if problem != "" && p.Name == "version" {
+		switch {
+		case p.Name == "version" && problem != "":
 			return nil, fault.New(fault.InvalidRequest, "httpapi", "version %s", problem)
+		case p.Name == "cursor" && values[0] == "":
+			return nil, fault.New(fault.InvalidCursor, "httpapi", "the cursor is empty; leave it out to begin")
 		}
 		if problem != "" {
 			problems = append(problems, fault.Field{Field: p.Name, Problem: problem})
@@ -233,7 +245,7 @@ func (h *Handler) reply(w http.ResponseWriter, r *http.Request, a route.Answer) 
 	if a.Version > 0 {
 		tag := `"` + strconv.FormatInt(a.Version, 10) + `"`
 		header.Set("ETag", tag)
-		if r.Method == http.MethodGet && r.Header.Get("If-None-Match") == tag {
+		if (r.Method == http.MethodGet || r.Method == http.MethodHead) && matches(r.Header.Get("If-None-Match"), tag) {
 			w.WriteHeader(http.StatusNotModified)
 			return
 		}
@@ -248,4 +260,15 @@ func (h *Handler) reply(w http.ResponseWriter, r *http.Request, a route.Answer) 
 	header.Set("Content-Length", strconv.Itoa(len(a.JSON)))
 	w.WriteHeader(a.Status)
 	w.Write(a.JSON)
+}
+
+// matches reports whether an If-None-Match names tag: the comparison is weak (RFC 9110, section 13.1.2), for caches on the
+// way that compress mark what they pass on.
+func matches(header, tag string) bool {
+	for each := range strings.SplitSeq(header, ",") {
+		if each = strings.TrimSpace(each); each == "*" || strings.TrimPrefix(each, "W/") == tag {
+			return true
+		}
+	}
+	return false
 }

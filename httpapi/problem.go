@@ -3,12 +3,14 @@ package httpapi
 import (
 	"context"
 	"errors"
-	"log/slog"
 	"math"
 	"net/http"
 	"strconv"
+	"strings"
+	"unicode/utf8"
 
 	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/tenantry/tenantry/fault"
 )
@@ -31,37 +33,72 @@ type Problem struct {
 	Limit           string        `json:"limit,omitempty" doc:"whose rate limit it was"`
 }
 
+// maxProblem bounds the body of a problem, in bytes: what a request says is repeated to name a mistake, not to be echoed.
+const maxProblem = 2048
+
 // fail answers with err's problem. What err wraps goes to the log only.
 func (h *Handler) fail(w http.ResponseWriter, r *http.Request, err error) {
 	e := failure(r.Context(), err)
-	status := e.HTTPStatus()
-	st := stateOf(r)
-	st.code = e.Code
-	if status >= 500 {
+	if e.HTTPStatus() >= 500 {
 		h.cfg.Log.ErrorContext(r.Context(), "request failed", "code", string(e.Code), "error", err)
-	}
-	title := http.StatusText(status)
-	p := Problem{Type: "about:blank", Title: title, Status: status, Detail: e.Msg, Instance: "urn:tenantry:request:" + st.requestID,
-		StatusCode: status, Message: e.Msg, Error: title, Code: e.Code, RequestID: st.requestID, Errors: e.Fields, Limit: e.Limit}
-	if e.Versions != nil {
-		p.ExpectedVersion, p.ActualVersion = &e.Versions.Expected, &e.Versions.Actual
 	}
 	header := w.Header()
 	switch {
-	case status == http.StatusUnauthorized:
+	case e.HTTPStatus() == http.StatusUnauthorized:
 		header.Set("WWW-Authenticate", "Bearer")
 	case e.RetryAfter > 0:
 		header.Set("Retry-After", strconv.Itoa(int(math.Ceil(e.RetryAfter.Seconds()))))
-	case status == http.StatusServiceUnavailable:
+	case e.HTTPStatus() == http.StatusServiceUnavailable:
 		header.Set("Retry-After", "1")
 	}
-	header.Set("Content-Type", "application/problem+json")
-	body, err := json.Marshal(p)
-	if err != nil {
-		h.cfg.Log.ErrorContext(r.Context(), "a problem can't be written", slog.Any("error", err))
-	}
+	st := stateOf(r)
+	st.code = e.Code
+	writeProblem(w, e.HTTPStatus(), problemText(e, st.requestID))
+}
+
+func writeProblem(w http.ResponseWriter, status int, text []byte) {
+	w.Header().Set("Content-Type", "application/problem+json")
 	w.WriteHeader(status)
-	w.Write(body)
+	w.Write(text)
+}
+
+// problemText returns the body of e's problem, at most maxProblem long.
+func problemText(e *fault.Error, requestID string) []byte {
+	status := e.HTTPStatus()
+	title := http.StatusText(status)
+	p := Problem{Type: "about:blank", Title: title, Status: status, Instance: "urn:tenantry:request:" + requestID,
+		StatusCode: status, Error: title, Code: e.Code, RequestID: requestID, Limit: e.Limit}
+	if e.Versions != nil {
+		p.ExpectedVersion, p.ActualVersion = &e.Versions.Expected, &e.Versions.Actual
+	}
+	detail := e.Msg
+	for _, f := range e.Fields {
+		p.Errors = append(p.Errors, fault.Field{Field: clip(f.Field, 64), Problem: clip(f.Problem, 128)})
+		if len(p.Errors) == 8 {
+			break
+		}
+	}
+	for room := 512; ; room /= 2 {
+		p.Detail = clip(detail, room)
+		p.Message = p.Detail
+		text, err := json.Marshal(p, jsontext.EscapeForHTML(true))
+		if err == nil && len(text) <= maxProblem {
+			return text
+		}
+		p.Errors = p.Errors[:len(p.Errors)/2]
+	}
+}
+
+// clip returns at most limit bytes of text, cut between characters.
+func clip(text string, limit int) string {
+	text = strings.ToValidUTF8(text, "\ufffd")
+	if len(text) <= limit {
+		return text
+	}
+	for limit > 0 && !utf8.RuneStart(text[limit]) {
+		limit--
+	}
+	return text[:limit] + "…"
 }
 
 // failure returns err as an Error that may be shown.

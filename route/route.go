@@ -202,7 +202,7 @@ func (c *Call) Version(body jsontext.Value, required bool) (version int64, named
 		text, ok := strings.CutPrefix(match, `"`)
 		text, closed := strings.CutSuffix(text, `"`)
 		n, err := ParseVersion(text)
-		if err != nil || !ok || !closed {
+		if err != nil || n < 1 || !ok || !closed {
 			return 0, false, false, fault.New(fault.InvalidRequest, "route.Version", `If-Match is the ETag of a record, as "7"`)
 		}
 		if named && n != version {
