@@ -3,7 +3,6 @@ package identity
 
 import (
 	"context"
-	"net/http"
 
 	"github.com/tenantry/tenantry/auth"
 	"github.com/tenantry/tenantry/guard"
@@ -28,12 +27,17 @@ var claimsKey = &struct{ name string }{"c"}
 // webContext is what frameworks make of a context.
 type webContext struct{ context.Context }
 
+// request is what has a context.
+type request struct{ ctx context.Context }
+
+func (r request) Context() context.Context { return r.ctx }
+
 // store has a Value that is no context's.
 type store struct{}
 
 func (store) Value(key any) any { return nil }
 
-func reads(ctx context.Context, web *webContext, r *http.Request) {
+func reads(ctx context.Context, web *webContext, r request) {
 	_ = ctx.Value(tenantKey{})              // want `This reads who is calling from a context, .*; take a guard.Scope`
 	_ = ctx.Value(&tenantKey{})             // want `reads who is calling`
 	_ = ctx.Value("tenantCode")             // want `reads who is calling`
@@ -52,6 +56,5 @@ func reads(ctx context.Context, web *webContext, r *http.Request) {
 	_ = ctx.Value("requestId")
 	_ = ctx.Value("userAgent")
 	_ = ctx.Value(contextKey("User-Agent"))
-	_ = ctx.Value(http.ServerContextKey)
 	_ = store{}.Value("tenant")
 }
