@@ -5,10 +5,13 @@ import (
 	"crypto/ed25519"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
 	"github.com/go-json-experiment/json"
+
+	"github.com/tenantry/tenantry/fault"
 )
 
 // BuiltinIssuer is the name of the built-in issuer, and the audience of its tokens, where KeyringOptions don't say another.
@@ -43,7 +46,8 @@ type Keyring struct {
 	jwks      []byte
 }
 
-// NewKeyring returns a Keyring with a new key, held in memory only: for a store in memory, and for tests.
+// NewKeyring returns a Keyring with a new key, held in memory only: for a store in memory, and for tests. It fails with
+// fault.InvalidRequest for a blank name or audience.
 func NewKeyring(opts KeyringOptions) (*Keyring, error) {
 	s, err := newSecrets()
 	if err != nil {
@@ -62,6 +66,9 @@ func newKeyring(s *secrets, opts KeyringOptions) (*Keyring, error) {
 	}
 	if k.now == nil {
 		k.now = time.Now
+	}
+	if strings.TrimSpace(k.issuer) == "" || strings.TrimSpace(k.audience) == "" {
+		return nil, fault.New(fault.InvalidRequest, "auth.Keyring", "the built-in issuer's name or audience is blank; leave it out for %q", BuiltinIssuer)
 	}
 	var (
 		public []*publicKey

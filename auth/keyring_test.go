@@ -138,6 +138,14 @@ func slicesRepeat(text string, n int) []string {
 	return list
 }
 
+func TestBlankNames(t *testing.T) {
+	for _, opts := range []auth.KeyringOptions{{Issuer: " "}, {Audience: "\t"}} {
+		if _, err := auth.NewKeyring(opts); !errors.Is(err, fault.InvalidRequest) {
+			t.Errorf("NewKeyring(%+v) = %v, want fault.InvalidRequest", opts, err)
+		}
+	}
+}
+
 func TestOrigin(t *testing.T) {
 	k := newKeyring(t)
 	v := verifier(t, func(cfg *auth.Config) {

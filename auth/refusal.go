@@ -2,7 +2,6 @@ package auth
 
 import (
 	"errors"
-	"time"
 
 	"github.com/tenantry/tenantry/fault"
 )
@@ -54,6 +53,6 @@ func expired() error {
 // unavailable returns the error for keys that could never be loaded. Whether the token is valid isn't known.
 func unavailable(cause error) error {
 	err := fault.Wrap(cause, fault.Unavailable, op, "the keys of the token's issuer can't be loaded at the moment; try again later")
-	err.RetryAfter = retryEvery.Round(time.Second)
+	err.RetryAfter = retryEvery
 	return err
 }

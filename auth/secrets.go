@@ -50,8 +50,8 @@ func newSecrets() (*secrets, error) {
 
 // OpenKeyring returns the Keyring of a data directory. At the first start it makes the directory (mode 0700) and the keys,
 // in a file of mode 0600; of several processes that start at once one makes them and all use them. It fails with
-// fault.InvalidRequest where others than the owner may read or write the file, and with fault.Internal where it can't
-// be read, written or understood.
+// fault.InvalidRequest where others than the owner may read or write the file and for a blank name or audience, and with
+// fault.Internal where the file can't be read, written or understood.
 func OpenKeyring(dir string, opts KeyringOptions) (*Keyring, error) {
 	path := filepath.Join(dir, secretsFile)
 	s, err := readSecrets(path)

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/sha256"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"slices"
@@ -102,7 +103,7 @@ func (cfg *Config) check() error {
 	for _, iss := range cfg.Issuers {
 		problems = append(problems, iss.check(len(cfg.Issuers) == 1)...)
 		if names[iss.Name] {
-			problems = append(problems, fault.Field{Field: "issuer " + iss.Name, Problem: "is configured twice; the issuer decides whose rights apply"})
+			problems = append(problems, fault.Field{Field: fmt.Sprintf("issuer %q", iss.Name), Problem: "is configured twice; the issuer decides whose rights apply"})
 		}
 		names[iss.Name] = true
 	}

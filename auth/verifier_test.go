@@ -103,7 +103,7 @@ func TestConfig(t *testing.T) {
 			`issuer "https://second.example": tenants: must be given`},
 		"two, one without cross-tenant": {auth.Config{Issuers: []auth.Issuer{full("a"), change(func(i *auth.Issuer) { i.CrossTenant = nil })}},
 			`issuer "https://second.example": cross-tenant: must be given`},
-		"the same twice":         {auth.Config{Issuers: []auth.Issuer{full("a"), full("a")}}, "issuer a: is configured twice"},
+		"the same twice":         {auth.Config{Issuers: []auth.Issuer{full("a"), full("a")}}, `issuer "a": is configured twice`},
 		"the built-in one":       {auth.Config{Keyring: ring, Issuers: []auth.Issuer{full(auth.BuiltinIssuer)}}, "configured twice"},
 		"blank issuer":           {auth.Config{Issuers: []auth.Issuer{full(" ")}}, "issuer: is blank"},
 		"blank audience":         {auth.Config{Issuers: []auth.Issuer{change(func(i *auth.Issuer) { i.Audience = "\t" })}}, `"https://second.example": audience: is blank`},
