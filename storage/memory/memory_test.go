@@ -16,4 +16,6 @@ func open(testing.TB) driver.Source { return memory.New() }
 
 func TestContract(t *testing.T) { storagetest.Run(t, open) }
 
+func FuzzKeys(f *testing.F) { storagetest.FuzzKeys(f, open) }
+
 func Benchmark(b *testing.B) { storagetest.Bench(b, open) }

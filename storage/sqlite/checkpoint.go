@@ -8,17 +8,18 @@ import (
 	"github.com/ncruces/go-sqlite3"
 )
 
-// Pages that the write-ahead log may grow by before a checkpoint, and the size from which the writer is held up for one.
+// Sizes of the write-ahead log, in pages of 4 KiB.
 const (
-	checkpointEvery = 1000  // 4 MiB
-	logLimit        = 16000 // 64 MiB
+	checkpointEvery = 1000  // it may grow by before a checkpoint
+	checkpointLimit = 16000 // from which on the writer is held up for one
 )
 
 // checkpointer copies the write-ahead log into the file, in a goroutine and on a connection of its own: commits go on
 // meanwhile. The log starts over when all of it is copied and no reader uses it any more. Commits that go on for ever would
-// keep that from happening, so above logLimit the writer is held up, for the little that came since the copy before.
+// keep that from happening, so above a limit the writer is held up, for the little that came since the copy before.
 type checkpointer struct {
-	gate sync.Mutex // held by the writer during a transaction
+	gate  sync.Mutex // held by the writer during a transaction
+	limit int        // checkpointLimit
 
 	conn   *conn
 	wake   chan struct{}
@@ -26,8 +27,8 @@ type checkpointer struct {
 	done   chan struct{}
 }
 
-func newCheckpointer(c *conn) *checkpointer {
-	return &checkpointer{conn: c, wake: make(chan struct{}, 1), done: make(chan struct{})}
+func newCheckpointer(c *conn, limit int) *checkpointer {
+	return &checkpointer{conn: c, limit: limit, wake: make(chan struct{}, 1), done: make(chan struct{})}
 }
 
 // follow makes the writer's commits on c set off checkpoints.
@@ -51,7 +52,7 @@ func (k *checkpointer) run() {
 	defer close(k.done)
 	for range k.wake {
 		pages, _, err := k.conn.WALCheckpoint("main", sqlite3.CHECKPOINT_PASSIVE)
-		if err == nil && pages >= logLimit {
+		if err == nil && pages >= k.limit {
 			k.gate.Lock()
 			pages, _, _ = k.conn.WALCheckpoint("main", sqlite3.CHECKPOINT_PASSIVE)
 			k.gate.Unlock()

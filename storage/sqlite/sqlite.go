@@ -41,6 +41,7 @@ type tuning struct {
 	busy    time.Duration // how long a statement waits for another process that writes; 5 s
 	rest    time.Duration // between two looks for expired rows; 30 s
 	pages   int           // that the file may have; no limit
+	log     int           // pages of the write-ahead log from which on the writer is held up; checkpointLimit
 }
 
 func (t tuning) withDefaults() tuning {
@@ -49,6 +50,7 @@ func (t tuning) withDefaults() tuning {
 		busy:    cmp.Or(t.busy, 5*time.Second),
 		rest:    cmp.Or(t.rest, 30*time.Second),
 		pages:   t.pages,
+		log:     cmp.Or(t.log, checkpointLimit),
 	}
 }
 
@@ -79,6 +81,7 @@ type engine struct {
 	writer      *writer
 	checkpoints *checkpointer
 	watch       *watch
+	requests    sync.Pool // of *request, for Commit
 
 	mu     sync.RWMutex // held for reading by every operation, for writing by Close
 	closed bool
@@ -105,13 +108,14 @@ func open(ctx context.Context, dir string, t tuning) (*engine, error) {
 		return nil, translate(ctx, err, "sqlite.Open", path)
 	}
 
-	checkpoints := newCheckpointer(first)
+	checkpoints := newCheckpointer(first, t.log)
 	watch := newWatch(connector(smallCache), lookEvery)
 	e := &engine{
 		path:        path,
 		readers:     newPool(t.readers, connector(readerCache)),
 		checkpoints: checkpoints,
 		watch:       watch,
+		requests:    sync.Pool{New: newRequest},
 		writer: &writer{
 			connect: connector(writerCache), name: FileName, rest: t.rest, notify: watch.notify, checkpoints: checkpoints,
 			queue: make(chan *request, groupBatches), done: make(chan struct{}),

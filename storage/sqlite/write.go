@@ -2,6 +2,7 @@ package sqlite
 
 import (
 	"context"
+	"slices"
 
 	"github.com/tenantry/tenantry/record"
 	"github.com/tenantry/tenantry/storage/driver"
@@ -91,21 +92,23 @@ type write struct {
 type request struct {
 	ctx    context.Context
 	writes []write
-	size   int // bytes of its documents
+	docs   []byte // of all writes, one after the other
 
 	position int64
 	err      error
 	done     chan struct{} // receives once; the writer never waits for it
 }
 
-// newRequest encodes a batch, so that the writer need not.
-func newRequest(ctx context.Context, b driver.Batch) *request {
-	r := &request{ctx: ctx, writes: make([]write, len(b.Writes)), done: make(chan struct{}, 1)}
-	var buf []byte
+func newRequest() any { return &request{done: make(chan struct{}, 1)} }
+
+// encode makes r the request of a batch, in the caller's goroutine, so that the writer need not.
+func (r *request) encode(ctx context.Context, b driver.Batch) {
+	r.ctx, r.position, r.err = ctx, 0, nil
+	r.writes, r.docs = slices.Grow(r.writes[:0], len(b.Writes))[:len(b.Writes)], r.docs[:0]
 	for i, w := range b.Writes {
-		q := writeQueries[w.Collection]
+		queries := writeQueries[w.Collection]
 		to := &r.writes[i]
-		*to = write{query: q.of(w), ref: driver.RefOf(w.Collection, w.Record), cond: w.If, version: w.Record.Version}
+		*to = write{query: queries.of(w), ref: driver.RefOf(w.Collection, w.Record), cond: w.If, version: w.Record.Version}
 		if w.Delete {
 			continue
 		}
@@ -113,12 +116,10 @@ func newRequest(ctx context.Context, b driver.Batch) *request {
 		if w.Collection == driver.System {
 			to.expires = w.Record.TTL
 		}
-		from := len(buf)
-		buf = record.AppendDoc(buf, w.Record)
-		to.doc = buf[from:]
+		from := len(r.docs)
+		r.docs = record.AppendDoc(r.docs, w.Record)
+		to.doc = r.docs[from:]
 	}
-	r.size = len(buf)
-	return r
 }
 
 // write makes one write and reports whether its condition held, and the place in the feed of a command.

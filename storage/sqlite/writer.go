@@ -2,6 +2,7 @@ package sqlite
 
 import (
 	"context"
+	"runtime"
 	"time"
 
 	"github.com/tenantry/tenantry/storage/driver"
@@ -77,6 +78,9 @@ func (w *writer) more() bool {
 	if len(w.group) == groupBatches {
 		return false
 	}
+	if len(w.queue) == 0 {
+		runtime.Gosched() // lets those who were just answered come again
+	}
 	select {
 	case r, open := <-w.queue:
 		if open {
@@ -109,7 +113,7 @@ func (w *writer) transaction() error {
 		if r.err != nil {
 			continue
 		}
-		size += r.size
+		size += len(r.docs)
 		partial, err := w.apply(r, now, careful)
 		if err != nil {
 			return w.abort(err)
@@ -227,7 +231,8 @@ func (e *engine) Commit(ctx context.Context, b driver.Batch) (driver.Position, e
 	if len(b.Writes) == 0 {
 		return "", nil
 	}
-	r := newRequest(ctx, b)
+	r := e.requests.Get().(*request)
+	r.encode(ctx, b)
 	select {
 	case e.writer.queue <- r:
 	case <-ctx.Done():
@@ -235,11 +240,14 @@ func (e *engine) Commit(ctx context.Context, b driver.Batch) (driver.Position, e
 	}
 	select {
 	case <-r.done:
-		if r.err != nil {
-			return "", r.err
-		}
-		return position(r.position), nil
-	case <-ctx.Done():
+	case <-ctx.Done(): // r stays the writer's
 		return "", ctx.Err()
 	}
+	at, err := position(r.position), r.err
+	r.ctx = nil
+	e.requests.Put(r)
+	if err != nil {
+		return "", err
+	}
+	return at, nil
 }

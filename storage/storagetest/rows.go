@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"testing"
 
 	"github.com/tenantry/tenantry/record"
 	"github.com/tenantry/tenantry/storage/driver"
@@ -200,4 +201,30 @@ func readIsACopy(s *store) {
 // spoil changes all that r's holder may change: Attributes and Metadata are replaced, never written to.
 func spoil(r *record.Record) {
 	*r = record.Record{PK: "SPOILT", SK: "spoilt", Version: -1, Attributes: record.Attributes(`{"spoilt":true}`)}
+}
+
+// FuzzKeys puts two rows under keys that differ in any way and finds each again, in the order of their bytes.
+func FuzzKeys(f *testing.F, open Open) {
+	for i, key := range neighbours {
+		f.Add(key, neighbours[(i+1)%len(neighbours)])
+	}
+	s := start(f, open)
+	f.Fuzz(func(t *testing.T, a, b string) {
+		if a == b || record.CheckSortKey(a) != nil || record.CheckSortKey(b) != nil {
+			return
+		}
+		s := &store{TB: t, Engine: s.Engine}
+		first, second := rec("A#acme", min(a, b), 1), rec("A#acme", max(a, b), 1)
+		s.commit(add(driver.Data, first), add(driver.Data, second))
+		defer s.commit(drop(driver.Data, first), drop(driver.Data, second))
+		s.same("the first row", s.get(driver.RefOf(driver.Data, first)), first)
+		s.same("the second row", s.get(driver.RefOf(driver.Data, second)), second)
+		for _, r := range []driver.Range{
+			{PK: "A#acme", Limit: 3}, {PK: "A#acme", Limit: 3, After: first.SK}, {PK: "A#acme", Limit: 3, Before: second.SK, Descending: true},
+			{PK: "A#acme", Limit: 3, Prefix: a}, {PK: "A#acme", Limit: 3, From: b}, {PK: "A#acme", Limit: 3, To: b},
+		} {
+			r.Collection = driver.Data
+			s.same(fmt.Sprintf("range %+v", r), s.list(r), reference([]*record.Record{first, second}, r))
+		}
+	})
 }
