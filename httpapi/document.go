@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/validation"
+	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/tenantry/tenantry"
 	"github.com/tenantry/tenantry/fault"
@@ -34,6 +36,7 @@ type schema struct {
 func describe(ops []route.Operation, app *tenantry.App) (*document, error) {
 	registry := huma.NewMapRegistry("#/components/schemas/", schemaName)
 	registry.RegisterTypeAlias(reflect.TypeFor[record.Time](), reflect.TypeFor[string]())
+	registry.RegisterTypeAlias(reflect.TypeFor[jsontext.Value](), reflect.TypeFor[any]())
 	d := &document{bodies: map[string]*schema{}}
 	api := &huma.OpenAPI{
 		OpenAPI: "3.1.0",
@@ -57,9 +60,11 @@ func describe(ops []route.Operation, app *tenantry.App) (*document, error) {
 		api.AddOperation(described)
 	}
 	for _, s := range registry.Map() {
+		requireLists(s)
 		s.PrecomputeMessages()
 	}
 	for _, s := range d.bodies {
+		requireLists(s.schema)
 		s.schema.PrecomputeMessages()
 	}
 	var err error
@@ -133,7 +138,7 @@ func parameters(op route.Operation) []*huma.Param {
 }
 
 // always are the codes that every operation answers with.
-var always = []fault.Code{fault.InvalidRequest, fault.Unauthenticated, fault.TenantForbidden, fault.NotFound, fault.MethodNotAllowed, fault.Timeout,
+var always = []fault.Code{fault.InvalidRequest, fault.InvalidKey, fault.TenantConflict, fault.Unauthenticated, fault.TokenExpired, fault.TenantForbidden, fault.NotFound, fault.MethodNotAllowed, fault.Timeout,
 	fault.ValidationFailed, fault.RateLimited, fault.Internal, fault.Unavailable}
 
 func responses(registry huma.Registry, op route.Operation, problem *huma.Schema) map[string]*huma.Response {
@@ -196,6 +201,16 @@ func policyText(p guard.Policy) map[string]any {
 	return map[string]any{"reach": reach, "roles": roles, "members": p.Members}
 }
 
+// requireLists takes null out of the forms of a list, which huma has in for the nil slices of Go.
+func requireLists(s *huma.Schema) {
+	if s.Type == huma.TypeArray {
+		s.Nullable = false
+	}
+	for _, member := range s.Properties {
+		requireLists(member)
+	}
+}
+
 // freeMembers returns the members of a body, or of the elements of a list, that may be any object.
 func freeMembers(registry huma.Registry, s *huma.Schema) map[string]bool {
 	for s.Ref != "" || s.Type == huma.TypeArray {
@@ -214,28 +229,58 @@ func freeMembers(registry huma.Registry, s *huma.Schema) map[string]bool {
 	return free
 }
 
-// check returns what is wrong with a body. A version that is no version in plain digits, which the text decides, is left to
-// the handler.
+// check returns what is wrong with a body, ordered by field. A version that is no version in plain digits, which the text
+// decides, is left to the handler.
 func (s *schema) check(tree any) ([]fault.Field, error) {
 	path := huma.NewPathBuffer(make([]byte, 0, 128), 0)
 	res := &huma.ValidateResult{}
 	huma.Validate(s.registry, s.schema, path, huma.ModeWriteToServer, tree, res)
-	if len(res.Errors) == 0 {
-		return nil, nil
-	}
-	problems := make([]fault.Field, 0, len(res.Errors))
+	problems := s.unknown(nil, s.schema, "", tree)
 	for _, err := range res.Errors {
 		detail, ok := err.(*huma.ErrorDetail)
-		if !ok {
+		switch {
+		case !ok:
 			problems = append(problems, fault.Field{Problem: err.Error()})
-			continue
-		}
-		if detail.Location == "version" || strings.HasSuffix(detail.Location, "].version") {
+		case detail.Message == validation.MsgUnexpectedProperty: // unknown found it, and those that huma lets pass
+		case detail.Location == "version" || strings.HasSuffix(detail.Location, "].version"):
 			return nil, fault.New(fault.InvalidRequest, "httpapi", "version is -1 or 0 to 9007199254740991 in plain digits")
+		default:
+			problems = append(problems, problemOf(detail))
 		}
-		problems = append(problems, problemOf(detail))
 	}
+	slices.SortFunc(problems, func(a, b fault.Field) int { return strings.Compare(a.Field, b.Field) })
 	return problems, nil
+}
+
+// unknown adds the members that a value has and its schema hasn't. Names are compared byte for byte: huma takes those that
+// differ in case for the same.
+func (s *schema) unknown(found []fault.Field, of *huma.Schema, at string, value any) []fault.Field {
+	for of.Ref != "" {
+		of = s.registry.SchemaFromRef(of.Ref)
+	}
+	switch v := value.(type) {
+	case []any:
+		for i, element := range v {
+			if of.Items != nil {
+				found = s.unknown(found, of.Items, at+"["+strconv.Itoa(i)+"]", element)
+			}
+		}
+	case map[string]any:
+		if of.AdditionalProperties != false {
+			return found
+		}
+		if at != "" {
+			at += "."
+		}
+		for name, member := range v {
+			if known, ok := of.Properties[name]; ok {
+				found = s.unknown(found, known, at+name, member)
+			} else {
+				found = append(found, fault.Field{Field: at + name, Problem: "is not a member that the operation knows; names are compared letter by letter"})
+			}
+		}
+	}
+	return found
 }
 
 // problemOf says what the schema found; a missing member is named itself, not the object that lacks it.
