@@ -1,0 +1,109 @@
+package bench
+
+import (
+	"context"
+	"crypto/ed25519"
+	"encoding/base64"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/go-json-experiment/json"
+
+	"github.com/tenantry/tenantry/auth"
+	"github.com/tenantry/tenantry/guard"
+	"github.com/tenantry/tenantry/tenantrytest"
+)
+
+// BenchmarkAdmit is what every request pays before anything is read: token, guard, scope.
+func BenchmarkAdmit(b *testing.B) {
+	app := open(b)
+	sc := app.Scope("acme")
+	admit := func(token string) error {
+		p, err := app.Verifier().Verify(context.Background(), token)
+		if err != nil {
+			return err
+		}
+		_, err = app.Guard().Admit(context.Background(), &guard.Request{Principal: p, Policy: guard.Policy{Reach: guard.Tenant}})
+		return err
+	}
+	tokens := make([]string, 20_000)
+	for i := range tokens {
+		tokens[i] = app.Token(auth.Claims{Subject: fmt.Sprintf("user-%d", i), Tenant: sc.Tenant(), Role: "user"})
+	}
+	b.Run("first", func(b *testing.B) {
+		b.ReportAllocs()
+		n := 0
+		for b.Loop() { // more tokens than are remembered: each is new again when its turn comes
+			if err := admit(tokens[n%len(tokens)]); err != nil {
+				b.Fatal(err)
+			}
+			n++
+		}
+	})
+	b.Run("bare-signature", func(b *testing.B) {
+		key := publicKey(b, app)
+		b.ReportAllocs()
+		n := 0
+		for b.Loop() {
+			signed, signature := split(b, tokens[n%len(tokens)])
+			if !ed25519.Verify(key, signed, signature) {
+				b.Fatal("the signature does not verify")
+			}
+			n++
+		}
+	})
+	b.Run("seen", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			if err := admit(tokens[0]); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("guard", func(b *testing.B) {
+		p, err := app.Verifier().Verify(context.Background(), tokens[0])
+		if err != nil {
+			b.Fatal(err)
+		}
+		requests := make([]guard.Request, 1024)
+		b.ReportAllocs()
+		n := 0
+		for b.Loop() {
+			r := &requests[n%len(requests)]
+			*r = guard.Request{Principal: p, Policy: guard.Policy{Reach: guard.Tenant}}
+			if _, err := app.Guard().Admit(context.Background(), r); err != nil {
+				b.Fatal(err)
+			}
+			n++
+		}
+	})
+}
+
+func publicKey(b *testing.B, app *tenantrytest.App) ed25519.PublicKey {
+	b.Helper()
+	var set struct {
+		Keys []struct {
+			X string `json:"x"`
+		} `json:"keys"`
+	}
+	if err := json.Unmarshal(app.Keyring().JWKS(), &set); err != nil {
+		b.Fatal(err)
+	}
+	key, err := base64.RawURLEncoding.DecodeString(set.Keys[0].X)
+	if err != nil {
+		b.Fatal(err)
+	}
+	return key
+}
+
+// split returns what is signed, and its signature, as every verification has to.
+func split(b *testing.B, token string) (signed, signature []byte) {
+	b.Helper()
+	i := strings.LastIndexByte(token, '.')
+	signature, err := base64.RawURLEncoding.DecodeString(token[i+1:])
+	if err != nil {
+		b.Fatal(err)
+	}
+	return []byte(token[:i]), signature
+}
