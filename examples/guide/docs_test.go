@@ -1,0 +1,106 @@
+package guide_test
+
+import (
+	"go/types"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"golang.org/x/tools/go/packages"
+)
+
+const root = "../.."
+
+// goName matches a Go identifier in a document: `guard.Scope`, `data.Service.List`.
+var goName = regexp.MustCompile("`([a-z]+)((?:\\.[A-Z][A-Za-z]*)+)`")
+
+// TestDocumentsNameWhatExists finds every Go identifier of the documents in the module's packages.
+func TestDocumentsNameWhatExists(t *testing.T) {
+	module := modulePackages(t)
+	for document, atLeast := range map[string]int{"docs/from-mbc-cqrs-serverless.md": 100} {
+		text, err := os.ReadFile(filepath.Join(root, document))
+		if err != nil {
+			t.Fatal(err)
+		}
+		names := goName.FindAllStringSubmatch(string(text), -1)
+		if len(names) < atLeast {
+			t.Errorf("%s names %d Go identifiers, fewer than %d: they are not found any more", document, len(names), atLeast)
+		}
+		for _, name := range names {
+			pkg := module[name[1]]
+			if pkg == nil {
+				t.Errorf("%s names %s; the module has no package %s", document, name[0], name[1])
+			} else if !declares(pkg, strings.Split(name[2], ".")[1:]) {
+				t.Errorf("%s names %s, which does not exist", document, name[0])
+			}
+		}
+	}
+}
+
+// modulePackages returns the packages of the module that others can import, by name.
+func modulePackages(t *testing.T) map[string]*types.Package {
+	t.Helper()
+	loaded, err := packages.Load(&packages.Config{Context: t.Context(), Dir: root, Mode: packages.NeedName | packages.NeedTypes}, "./...")
+	if err != nil {
+		t.Fatal(err)
+	}
+	byName := map[string]*types.Package{}
+	for _, p := range loaded {
+		if p.Name == "main" || strings.Contains(p.PkgPath, "/internal/") {
+			continue
+		}
+		if len(p.Errors) > 0 {
+			t.Fatalf("package %s can't be loaded: %v", p.PkgPath, p.Errors)
+		}
+		byName[p.Name] = p.Types
+	}
+	return byName
+}
+
+// declares reports whether path is an identifier of pkg, or a field or method of one.
+func declares(pkg *types.Package, path []string) bool {
+	object := pkg.Scope().Lookup(path[0])
+	for _, name := range path[1:] {
+		if object == nil {
+			return false
+		}
+		object, _, _ = types.LookupFieldOrMethod(object.Type(), true, pkg, name)
+	}
+	return object != nil
+}
+
+// TestSectionsHaveTheirExamples compares the table of README.md with the Examples of this package.
+func TestSectionsHaveTheirExamples(t *testing.T) {
+	declared := occurrences(t, "*_test.go", regexp.MustCompile(`(?m)^func (Example_\w+)\(`))
+	listed := occurrences(t, "README.md", regexp.MustCompile("`(Example_\\w+)`"))
+	if len(declared) == 0 {
+		t.Fatal("this package has no Examples")
+	}
+	if diff := cmp.Diff(declared, listed); diff != "" {
+		t.Errorf("Examples that are declared (-) and listed in README.md (+):\n%s", diff)
+	}
+}
+
+// occurrences returns what the first group of pattern matches in the files of a glob, sorted.
+func occurrences(t *testing.T, glob string, pattern *regexp.Regexp) (found []string) {
+	t.Helper()
+	files, err := filepath.Glob(glob)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, match := range pattern.FindAllStringSubmatch(string(text), -1) {
+			found = append(found, match[1])
+		}
+	}
+	slices.Sort(found)
+	return found
+}
