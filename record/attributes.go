@@ -22,9 +22,12 @@ const MaxDepth = 30
 type Attributes []byte
 
 // ParseAttributes returns the canonical form of a JSON object. JSON null gives none. It fails with
-// fault.InvalidRequest for what is not one well-formed JSON object (duplicate members and invalid UTF-8
-// included) or nests over 30 deep, and with fault.ValidationFailed for a number out of range.
+// fault.InvalidRequest for what is not one well-formed JSON text (duplicate members, invalid UTF-8 and lone surrogates
+// included) or nests over 30 deep, and with fault.ValidationFailed for another kind of value and a number out of range.
 func ParseAttributes(text []byte) (Attributes, error) {
+	if isCanonical(text) {
+		return bytes.Clone(text), nil
+	}
 	dec := jsontext.NewDecoder(bytes.NewReader(text), jsontext.AllowDuplicateNames(true)) // found below, when members are sorted
 	kind := dec.PeekKind()
 	if kind != '{' && kind != 'n' {
@@ -173,7 +176,7 @@ func appendObject(dst []byte, members []member) ([]byte, error) {
 	return append(dst, '}'), nil
 }
 
-// members returns the members of a canonical object in their order. Values alias a.
+// members returns the members of a canonical object in their order.
 func (a Attributes) members() ([]member, error) {
 	if len(a) == 0 {
 		return nil, nil
@@ -261,11 +264,27 @@ func (a Attributes) With(name string, value []byte) (Attributes, error) {
 }
 
 // MergeDeep returns a with patch merged into it: objects merge member by member at any depth, every other value
-// (lists and null included) replaces, an absent member stays. A patch of none changes nothing.
-func (a Attributes) MergeDeep(patch Attributes) (Attributes, error) { return a.merge(patch, MaxDepth) }
+// (lists and null included) replaces, an absent member stays. A patch of none changes nothing. It fails as
+// ParseAttributes does.
+func (a Attributes) MergeDeep(patch Attributes) (Attributes, error) {
+	return a.mergeCanonical(patch, MaxDepth)
+}
 
-// MergeShallow merges the members of the outermost object only.
-func (a Attributes) MergeShallow(patch Attributes) (Attributes, error) { return a.merge(patch, 1) }
+// MergeShallow merges the members of the outermost object only. It fails as ParseAttributes does.
+func (a Attributes) MergeShallow(patch Attributes) (Attributes, error) {
+	return a.mergeCanonical(patch, 1)
+}
+
+func (a Attributes) mergeCanonical(patch Attributes, depth int) (Attributes, error) {
+	a, err := a.Canonical()
+	if err != nil {
+		return nil, err
+	}
+	if patch, err = patch.Canonical(); err != nil {
+		return nil, err
+	}
+	return a.merge(patch, depth)
+}
 
 func (a Attributes) merge(patch Attributes, depth int) (Attributes, error) {
 	if len(patch) == 0 {

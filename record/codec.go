@@ -36,18 +36,13 @@ func AppendDoc(dst []byte, r *Record) []byte {
 	w.string("updatedIp", r.UpdatedIP)
 	w.string("status", r.Status)
 	w.string("syncMode", r.SyncMode)
-	if r.Metadata != nil {
-		w.raw("metadata", string(r.Metadata))
-	}
-	if r.Attributes != nil {
-		w.name("attributes")
-		w.dst = append(w.dst, r.Attributes...)
-	}
+	w.object("metadata", r.Metadata)
+	w.object("attributes", r.Attributes)
 	return append(w.dst, '}')
 }
 
 // ParseDoc sets the fields of r that doc, a text that AppendDoc wrote, holds; r's strings share doc's memory.
-// It fails with fault.Internal, naming no content, where doc is something else.
+// It fails with fault.Internal, naming no content, where doc has another structure.
 func ParseDoc(doc string, r *Record) error {
 	s := scanner{text: doc}
 	s.expect('{')
@@ -72,6 +67,7 @@ func ParseDoc(doc string, r *Record) error {
 			r.Type = s.string()
 		case "isDeleted":
 			r.IsDeleted = s.value() == "true"
+			s.failed = s.failed || !r.IsDeleted
 		case "seq":
 			r.Seq = s.value()
 		case "ttl":
@@ -144,13 +140,8 @@ func AppendJSON(dst []byte, r *Record, form Form, extra ...string) []byte {
 	} else {
 		w.raw("ttl", "null")
 	}
-	if r.Attributes != nil {
-		w.name("attributes")
-		w.dst = append(w.dst, r.Attributes...)
-	}
-	if r.Metadata != nil {
-		w.raw("metadata", string(r.Metadata))
-	}
+	w.object("attributes", r.Attributes)
+	w.object("metadata", r.Metadata)
 	if form == Data {
 		w.required("cpk", r.PK)
 		w.required("csk", VersionedSK(r.SK, r.Version))
@@ -183,6 +174,13 @@ func (w *fieldWriter) name(name string) {
 func (w *fieldWriter) raw(name, value string) {
 	w.name(name)
 	w.dst = append(w.dst, value...)
+}
+
+func (w *fieldWriter) object(name string, a Attributes) {
+	if len(a) > 0 {
+		w.name(name)
+		w.dst = append(w.dst, a...)
+	}
 }
 
 func (w *fieldWriter) integer(name string, n int64) {
@@ -281,36 +279,23 @@ func (s *scanner) skipString() (escaped bool) {
 	}
 }
 
-// value moves past any value and returns its text.
+// value moves past any value and returns its text, which ends where a comma or the end of the document follows.
 func (s *scanner) value() string {
 	start, depth := s.at, 0
 	for !s.failed {
-		switch s.peek() {
-		case '"':
+		switch c := s.peek(); {
+		case c == '"':
 			s.skipString()
-		case '{', '[':
-			depth++
-			s.at++
-		case '}', ']':
-			if depth == 0 {
-				return s.text[start:s.at]
-			}
-			depth--
-			s.at++
-			if depth == 0 {
-				return s.text[start:s.at]
-			}
-		case ',':
-			if depth == 0 {
-				return s.text[start:s.at]
-			}
-			s.at++
-		default:
-			s.at++
-		}
-		if depth == 0 && s.at < len(s.text) && (s.text[s.at] == ',' || s.text[s.at] == '}') {
+			continue
+		case depth == 0 && (c == ',' || c == '}'):
+			s.failed = s.at == start
 			return s.text[start:s.at]
+		case c == '{' || c == '[':
+			depth++
+		case c == '}' || c == ']':
+			depth--
 		}
+		s.at++
 	}
 	return ""
 }

@@ -33,7 +33,7 @@ func Diff(before, after *Record) []Delta {
 		out = append(out, Delta{"isDeleted", boolean(before.IsDeleted), boolean(after.IsDeleted)})
 	}
 	if before.Seq != after.Seq {
-		out = append(out, Delta{"seq", jsontext.Value(before.Seq), jsontext.Value(after.Seq)})
+		out = append(out, Delta{"seq", number(before.Seq), number(after.Seq)})
 	}
 	if before.TTL != after.TTL {
 		out = append(out, Delta{"ttl", integer(before.TTL), integer(after.TTL)})
@@ -76,13 +76,18 @@ func join(path, name string) string {
 	if plain {
 		return path + "." + name
 	}
-	return path + "[" + string(quoted(name)) + "]"
+	return path + "[" + string(quote(name)) + "]"
 }
 
+// quoted, number and integer return nil for what is absent.
 func quoted(s string) jsontext.Value {
 	if s == "" {
 		return nil
 	}
+	return quote(s)
+}
+
+func quote(s string) jsontext.Value {
 	v, err := jsontext.AppendQuote(nil, s)
 	if err != nil {
 		return jsontext.Value(strconv.QuoteToASCII(s))
@@ -91,6 +96,13 @@ func quoted(s string) jsontext.Value {
 }
 
 func boolean(b bool) jsontext.Value { return jsontext.Value(strconv.FormatBool(b)) }
+
+func number(text string) jsontext.Value {
+	if text == "" {
+		return nil
+	}
+	return jsontext.Value(text)
+}
 
 func integer(n int64) jsontext.Value {
 	if n == 0 {

@@ -1,7 +1,6 @@
 package record
 
 import (
-	"strconv"
 	"time"
 
 	"github.com/tenantry/tenantry/fault"
@@ -14,16 +13,11 @@ type Time struct {
 	seconds bool
 }
 
-// At returns t cut to milliseconds.
+// At returns t, of the years 0 to 9999, cut to milliseconds.
 func At(t time.Time) Time { return Time{milli: t.UnixMilli()} }
 
-const (
-	tableForm = "2006-01-02T15:04:05.000-07:00"
-	wireForm  = "2006-01-02T15:04:05.000Z"
-)
-
-// ParseTime returns the time that text, RFC 3339 with or without a fraction, spells. "" gives the zero Time.
-// It fails with fault.InvalidRequest.
+// ParseTime returns the time that text, RFC 3339 with or without a fraction, spells, cut to milliseconds. "" gives the zero
+// Time. It fails with fault.InvalidRequest.
 func ParseTime(text string) (Time, error) {
 	if text == "" {
 		return Time{}, nil
@@ -32,10 +26,11 @@ func ParseTime(text string) (Time, error) {
 		return t, nil
 	}
 	t, err := time.Parse(time.RFC3339Nano, text)
-	if err != nil {
+	strict := len(text) > 19 && text[13] == ':' && text[19] != ',' // time.Parse takes hours of one digit, and commas
+	if year := t.UTC().Year(); err != nil || !strict || year < 0 || year > 9999 {
 		return Time{}, fault.Wrap(err, fault.InvalidRequest, "record.ParseTime", "a time is not RFC 3339, as 2006-01-02T15:04:05.000Z")
 	}
-	return Time{milli: t.UnixMilli(), seconds: len(text) > 19 && text[19] != '.'}, nil
+	return Time{milli: t.UnixMilli(), seconds: text[19] != '.'}, nil
 }
 
 // parseTable reads the form that AppendTable writes, without the general parser's cost.
@@ -54,7 +49,7 @@ func parseTable(s string) (Time, bool) {
 	year, month, day := num(0, 4), num(5, 7), num(8, 10)
 	hour, minute, second, milli := num(11, 13), num(14, 16), num(17, 19), num(20, 23)
 	t := time.Date(year, time.Month(month), day, hour, minute, second, milli*1e6, time.UTC)
-	if !ok || t.Day() != day || t.Hour() != hour || t.Minute() != minute || t.Second() != second {
+	if !ok || t.Month() != time.Month(month) || t.Day() != day || t.Hour() != hour || t.Minute() != minute || t.Second() != second {
 		return Time{}, false
 	}
 	return Time{milli: t.UnixMilli()}, true
@@ -87,28 +82,24 @@ func (t Time) appendMilli(dst []byte) []byte {
 	u := t.Time()
 	year, month, day := u.Date()
 	hour, minute, second := u.Clock()
-	if year < 0 || year > 9999 {
-		return u.AppendFormat(dst, tableForm[:23])
-	}
-	pad := func(n, width int) {
-		for w := len(strconv.Itoa(n)); w < width; w++ {
-			dst = append(dst, '0')
+	digits := func(n, width int) {
+		for unit := [...]int{1, 10, 100, 1000}[width-1]; unit > 0; unit /= 10 {
+			dst = append(dst, '0'+byte(n/unit%10))
 		}
-		dst = strconv.AppendInt(dst, int64(n), 10)
 	}
-	pad(year, 4)
+	digits(year, 4)
 	dst = append(dst, '-')
-	pad(int(month), 2)
+	digits(int(month), 2)
 	dst = append(dst, '-')
-	pad(day, 2)
+	digits(day, 2)
 	dst = append(dst, 'T')
-	pad(hour, 2)
+	digits(hour, 2)
 	dst = append(dst, ':')
-	pad(minute, 2)
+	digits(minute, 2)
 	dst = append(dst, ':')
-	pad(second, 2)
+	digits(second, 2)
 	dst = append(dst, '.')
-	pad(u.Nanosecond()/1e6, 3)
+	digits(u.Nanosecond()/1e6, 3)
 	return dst
 }
 
