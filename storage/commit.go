@@ -22,6 +22,12 @@ type Change struct {
 // *driver.Conflict where another command was first, whose Write is 0 for the command, 1 for the state, and from
 // SystemOffset(c) on for System.
 func (v View) Commit(ctx context.Context, c Change) (driver.Position, error) {
+	absent := driver.Condition{Kind: driver.IfAbsent}
+	return v.commit(ctx, c, absent, absent)
+}
+
+// commit writes c if logged holds of its command's row and past of the row that its history takes.
+func (v View) commit(ctx context.Context, c Change, logged, past driver.Condition) (driver.Position, error) {
 	if !v.sc.Writable() {
 		return "", fault.New(fault.TenantForbidden, "storage.Commit", "this scope reads shared records only")
 	}
@@ -33,7 +39,7 @@ func (v View) Commit(ctx context.Context, c Change) (driver.Position, error) {
 		c.Replace != nil && (c.Replace.PK != key.PK() || c.Replace.SK != key.SK()) {
 		return "", fault.New(fault.Internal, "storage.Commit", "the rows of a change name different records")
 	}
-	pk := c.Data.PK
+	pk := storedPK(c.Command)
 	unchanged := driver.Condition{Kind: driver.IfAbsent}
 	if c.Replace != nil {
 		pk = storedPK(c.Replace)
@@ -41,10 +47,10 @@ func (v View) Commit(ctx context.Context, c Change) (driver.Position, error) {
 	}
 	writes := make([]driver.Write, 0, 3+len(c.System))
 	writes = append(writes,
-		driver.Write{Collection: driver.Command, Record: at(pk, c.Command), If: driver.Condition{Kind: driver.IfAbsent}},
+		driver.Write{Collection: driver.Command, Record: at(pk, c.Command), If: logged},
 		driver.Write{Collection: driver.Data, Record: at(pk, c.Data), If: unchanged})
 	if c.Replace != nil {
-		writes = append(writes, driver.Write{Collection: driver.History, Record: at(pk, c.Replace), If: driver.Condition{Kind: driver.IfAbsent}})
+		writes = append(writes, driver.Write{Collection: driver.History, Record: at(pk, c.Replace), If: past})
 	}
 	for _, w := range c.System {
 		writes = append(writes, w.write)

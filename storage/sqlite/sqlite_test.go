@@ -54,7 +54,12 @@ func opened(t testing.TB, dir string, tune tuning) *engine {
 // tool opens the store's file as any SQLite tool does.
 func tool(t testing.TB, dir string) *sqlite3.Conn {
 	t.Helper()
-	c, err := sqlite3.Open(filepath.Join(dir, FileName))
+	return toolAt(t, filepath.Join(dir, FileName))
+}
+
+func toolAt(t testing.TB, path string) *sqlite3.Conn {
+	t.Helper()
+	c, err := sqlite3.OpenFlags(path, sqlite3.OPEN_READWRITE|sqlite3.OPEN_CREATE)
 	if err != nil {
 		t.Fatal(err)
 	}
