@@ -26,7 +26,7 @@ type Principal struct {
 	issuedAt      time.Time
 	expiresAt     time.Time
 
-	crossTenant string      // the first cross-tenant role
+	crossTenant string      // system_admin where held, else the first cross-tenant role
 	everywhere  []string    // roles held everywhere, cross-tenant ones included
 	bound       []RoleGrant // roles held in one tenant
 	groups      []GroupGrant
@@ -65,7 +65,9 @@ func (p *Principal) addEverywhere(role string, cross CrossTenantRoles) {
 		if !p.origin.crossTenant {
 			return
 		}
-		p.crossTenant = cmp.Or(p.crossTenant, role)
+		if role == SystemAdmin || p.crossTenant == "" {
+			p.crossTenant = role
+		}
 	}
 	p.everywhere = append(p.everywhere, role)
 }
@@ -108,7 +110,7 @@ func (p *Principal) ExpiresAt() time.Time { return p.expiresAt }
 // MayAssert reports whether t is among the tenants that the user's issuer may assert.
 func (p *Principal) MayAssert(t tenant.Code) bool { return p.origin.mayAssert(t) }
 
-// CrossTenantRole returns the first cross-tenant role that counts, ok when there is one: from custom:role or an entry
+// CrossTenantRole returns the cross-tenant role that counts, system_admin before others, ok when there is one: from custom:role or an entry
 // without tenant, by an issuer that may assert it.
 func (p *Principal) CrossTenantRole() (role string, ok bool) {
 	return p.crossTenant, p.crossTenant != ""

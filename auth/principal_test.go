@@ -98,6 +98,8 @@ func TestRoles(t *testing.T) {
 			rights{InAlpha: list("user"), InBravo: list("user")}},
 		{"configured cross-tenant role", object{"custom:roles": `[{"role":"Auditor"},{"tenant":"alpha","role":"support"}]`},
 			rights{Cross: "auditor", InAlpha: list("auditor"), InBravo: list("auditor")}},
+		{"system_admin goes before other cross-tenant roles", object{"custom:role": "support", "custom:roles": `[{"role":"system_admin"}]`},
+			rights{Cross: "system_admin", InAlpha: list("support", "system_admin"), InBravo: list("support", "system_admin")}},
 		{"a tenant that is no code never becomes everywhere", object{"custom:roles": `[{"tenant":" ","role":"admin"},{"tenant":"*","role":"system_admin"},{"tenant":"alpha ","role":"admin"}]`}, rights{}},
 		{"Kelvin sign", object{"custom:roles": `[{"tenant":"\u212Ailo","role":"admin"},{"tenant":"alpha","role":"\u212Aing"}]`}, rights{}}, // CTX-11
 		{"no role", object{"custom:role": "", "custom:roles": `[{"role":""},{"role":"1st"},{"role":"a b"},{"role":"admin "},{"role":"` + repeat("a", 64) + `"}]`}, rights{}},
