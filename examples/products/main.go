@@ -4,10 +4,14 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log"
+	"os"
+	"os/signal"
 
 	"github.com/tenantry/tenantry"
+	"github.com/tenantry/tenantry/auth"
 	"github.com/tenantry/tenantry/entity"
 	"github.com/tenantry/tenantry/guard"
 	"github.com/tenantry/tenantry/httpapi"
@@ -43,11 +47,22 @@ func open(ctx context.Context, cfg tenantry.Config) (*tenantry.App, error) {
 }
 
 func main() {
-	ctx := context.Background()
-	app, err := open(ctx, tenantry.Config{Store: sqlite.At("data")})
-	if err != nil {
+	if err := run(); err != nil {
 		log.Fatal(err)
 	}
-	defer app.Close()
-	log.Fatal(httpapi.ListenAndServe(ctx, app, "127.0.0.1:8080", httpapi.Config{}))
+}
+
+func run() (err error) {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	keys, err := auth.OpenKeyring("data", auth.KeyringOptions{})
+	if err != nil {
+		return err
+	}
+	app, err := open(ctx, tenantry.Config{Store: sqlite.At("data"), Keyring: keys})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, app.Close()) }()
+	return httpapi.ListenAndServe(ctx, app, "127.0.0.1:8080", httpapi.Config{})
 }
