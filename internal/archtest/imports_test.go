@@ -24,12 +24,15 @@ var layers = [][]string{
 	{"route"},
 	{"audit"},
 	{"records", "tenants", "members", "settings", "sync", "report", "readmodel"},
+	{"integrity"},
+	{"integrity"},
 	{"."},
-	{"httpapi", "console", "client"},
+	{"httpapi", "console", "client", "internal/demo"},
 	{"internal/cli", "tenantrytest"},
+	{"internal/apitest"},
 	{"cmd/tenantry", "examples/*", "bench", "bench/*"},
 
-	{"analysis", "internal/archtest", "internal/check", "internal/mutants"},
+	{"analysis", "internal/archtest", "internal/check", "internal/crash", "internal/longrun", "internal/mutants", "internal/proof"},
 	{"cmd/tenantry-vet"},
 }
 

@@ -69,7 +69,7 @@ func run(ctx context.Context, out io.Writer, pattern string) (err error) {
 			survivors++
 			verdict = "SURVIVED: " + err.Error()
 		}
-		fmt.Fprintf(out, "%-40s %6.1fs  %s\n", m.name, time.Since(began).Seconds(), verdict)
+		fmt.Fprintf(out, "%-52s %5.1fs  %s\n", m.name, time.Since(began).Seconds(), verdict)
 	}
 	if survivors > 0 {
 		return fmt.Errorf("%d of %d survived", survivors, count)
