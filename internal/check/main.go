@@ -5,6 +5,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -68,23 +69,35 @@ func command(name string, args ...string) func(context.Context, io.Writer) error
 	}
 }
 
-// checkTools fails where a later step could not run at all.
-func checkTools(ctx context.Context, _ io.Writer) error {
+// checkTools installs what a later step needs and the machine lacks: the race detector's C compiler. It fails where it can't.
+func checkTools(ctx context.Context, out io.Writer) error {
 	if _, err := os.Stat("go.mod"); err != nil {
 		return errors.New("there is no go.mod here; run it from the root of the module")
 	}
-	env, err := exec.CommandContext(ctx, "go", "env", "CGO_ENABLED", "CC").Output()
+	compiler, err := compiler(ctx)
 	if err != nil {
-		return fmt.Errorf("go env: %w", err)
+		return err
 	}
-	enabled, compiler, _ := strings.Cut(strings.TrimSpace(string(env)), "\n")
-	if enabled != "1" {
-		return errors.New("the race detector needs cgo, which is off; install a C compiler (Debian: apt-get install gcc libc6-dev) and unset CGO_ENABLED")
+	if _, err := exec.LookPath(compiler); err == nil {
+		return nil
 	}
-	if _, err := exec.LookPath(strings.Fields(compiler + " ")[0]); err != nil {
-		return fmt.Errorf("the race detector needs the C compiler %s, which is not installed (Debian: apt-get install gcc libc6-dev)", compiler)
+	if _, err := exec.LookPath("apt-get"); err != nil || os.Geteuid() != 0 {
+		return fmt.Errorf("the race detector needs the C compiler %s; install it (Debian: apt-get install gcc libc6-dev)", compiler)
 	}
-	return nil
+	if err := command("apt-get", "update", "-q")(ctx, out); err != nil {
+		return err
+	}
+	return command("apt-get", "install", "-q", "-y", "--no-install-recommends", "gcc", "libc6-dev")(ctx, out)
+}
+
+// compiler returns the C compiler that Go uses.
+func compiler(ctx context.Context) (string, error) {
+	cc, err := exec.CommandContext(ctx, "go", "env", "CC").Output()
+	if err != nil {
+		return "", fmt.Errorf("go env: %w", err)
+	}
+	name, _, _ := strings.Cut(strings.TrimSpace(string(cc)), " ")
+	return cmp.Or(name, "gcc"), nil
 }
 
 func checkFormat(ctx context.Context, out io.Writer) error {
