@@ -274,7 +274,7 @@ func (s *Service) prepare(view storage.View, key record.Key, current *record.Rec
 	if !ok {
 		return nil, fault.New(fault.NotFound, "command.Change", "there is no entity type %s here", key.Type())
 	}
-	if err := check(typ, state); err != nil {
+	if err := Check(typ, state); err != nil {
 		return nil, err
 	}
 	cmd := state.Clone()
@@ -322,7 +322,9 @@ func (s *Service) provenance(state *record.Record, key record.Key, current *reco
 	}
 }
 
-func check(typ entity.Type, state *record.Record) error {
+// Check returns what keeps a record from being published, as PublishSync would: fault.ValidationFailed for its name, its code
+// and its attributes. It is for callers who check several records before they publish the first.
+func Check(typ entity.Type, state *record.Record) error {
 	var problems []fault.Field
 	if len(state.Name) > MaxName || !utf8.ValidString(state.Name) {
 		problems = append(problems, fault.Field{Field: "name", Problem: "is at most 1024 bytes of UTF-8"})

@@ -1,6 +1,7 @@
 package records
 
 import (
+	"cmp"
 	"context"
 	"net/http"
 	"strconv"
@@ -47,10 +48,12 @@ func (rs *Routes) bulk(ctx context.Context, c *route.Call) (route.Answer, error)
 	answers := make([]BulkAnswer, len(inputs))
 	var publishing errgroup.Group
 	publishing.SetLimit(inFlight)
-	for i, in := range inputs {
+	for _, places := range byKey(inputs) {
 		publishing.Go(func() error {
-			res, err := rs.Commands.PublishSync(ctx, c.Scope(), in, c.Idempotent(strconv.Itoa(i))...)
-			answers[i] = answerOf(res, err)
+			for _, i := range places {
+				res, err := rs.Commands.PublishSync(ctx, c.Scope(), inputs[i], c.Idempotent(strconv.Itoa(i))...)
+				answers[i] = answerOf(res, err)
+			}
 			return nil
 		})
 	}
@@ -58,6 +61,21 @@ func (rs *Routes) bulk(ctx context.Context, c *route.Call) (route.Answer, error)
 		return route.Answer{}, err
 	}
 	return route.JSON(http.StatusOK, answers)
+}
+
+// byKey returns the places of the elements that name one record together, in their order: they are published one after another.
+func byKey(inputs []command.Input) [][]int {
+	groups := make([][]int, 0, len(inputs))
+	group := make(map[record.Key]int, len(inputs))
+	for i, in := range inputs {
+		g, known := group[in.Key]
+		if !known {
+			g = len(groups)
+			group[in.Key], groups = g, append(groups, nil)
+		}
+		groups[g] = append(groups[g], i)
+	}
+	return groups
 }
 
 // bulkInputs checks the whole list before anything is written.
@@ -84,10 +102,9 @@ func (rs *Routes) bulkInputs(c *route.Call) ([]command.Input, error) {
 			inputs[i], err = rs.newInput(c, b)
 			inputs[i].Version = version
 		}
-		if err == nil && t.Check != nil {
-			if found := t.Check(inputs[i].Attributes); len(found) > 0 {
-				err = fault.Invalid("records.bulk", found...)
-			}
+		if err == nil {
+			in := inputs[i]
+			err = command.Check(t, &record.Record{Name: in.Name, Code: cmp.Or(in.Code, in.Key.SK()), Attributes: in.Attributes})
 		}
 		if err != nil {
 			problems = append(problems, at(i, err)...)

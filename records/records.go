@@ -272,8 +272,12 @@ func (rs *Routes) update(ctx context.Context, c *route.Call) (route.Answer, erro
 }
 
 func (rs *Routes) delete(ctx context.Context, c *route.Call) (route.Answer, error) {
+	var b body
+	if err := c.Decode(&b); err != nil {
+		return route.Answer{}, err
+	}
 	deleted := true
-	return rs.partial(ctx, c, body{}, command.Partial{IsDeleted: &deleted})
+	return rs.partial(ctx, c, b, command.Partial{IsDeleted: &deleted})
 }
 
 func (rs *Routes) partial(ctx context.Context, c *route.Call, b body, p command.Partial) (route.Answer, error) {

@@ -30,6 +30,8 @@ var layers = [][]string{
 	{"httpapi", "console", "client", "internal/demo"},
 	{"internal/cli", "tenantrytest"},
 	{"internal/apitest"},
+	{"internal/attacks"},
+	{"internal/apitest"},
 	{"cmd/tenantry", "examples/*", "bench", "bench/*"},
 
 	{"analysis", "internal/archtest", "internal/check", "internal/crash", "internal/longrun", "internal/mutants", "internal/proof"},
