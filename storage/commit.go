@@ -31,18 +31,23 @@ func (v View) commit(ctx context.Context, c Change, logged, past driver.Conditio
 	if !v.sc.Writable() {
 		return "", fault.New(fault.TenantForbidden, "storage.Commit", "this scope reads shared records only")
 	}
-	key, err := record.ParseKey(v.sc, c.Data.PK, c.Data.SK)
+	key, pk, err := v.place(c.Command)
 	if err != nil {
 		return "", err
 	}
-	if c.Command.PK != c.Data.PK || c.Command.SK != c.Data.SK || c.Command.Version != c.Data.Version ||
-		c.Replace != nil && (c.Replace.PK != key.PK() || c.Replace.SK != key.SK()) {
-		return "", fault.New(fault.Internal, "storage.Commit", "the rows of a change name different records")
+	if c.Data.PK != key.PK() || c.Data.SK != key.SK() || c.Data.Version != c.Command.Version {
+		return "", mixed()
 	}
-	pk := storedPK(c.Command)
 	unchanged := driver.Condition{Kind: driver.IfAbsent}
 	if c.Replace != nil {
-		pk = storedPK(c.Replace)
+		replaced, where, err := v.place(c.Replace)
+		if err != nil {
+			return "", err
+		}
+		if replaced != key {
+			return "", mixed()
+		}
+		pk = where
 		unchanged = driver.Condition{Kind: driver.IfVersion, Version: c.Replace.Version}
 	}
 	writes := make([]driver.Write, 0, 3+len(c.System))
@@ -59,6 +64,10 @@ func (v View) commit(ctx context.Context, c Change, logged, past driver.Conditio
 	position, err := v.store.engine.Commit(ctx, driver.Batch{Writes: writes})
 	v.store.done("commit", began, err)
 	return position, err
+}
+
+func mixed() error {
+	return fault.New(fault.Internal, "storage.Commit", "the rows of a change name different records")
 }
 
 // SystemOffset returns the index of c's first system write among all its writes, as *driver.Conflict counts them.

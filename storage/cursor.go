@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"encoding/base64"
 	"encoding/binary"
+	"strings"
 
 	"github.com/tenantry/tenantry/fault"
 	"github.com/tenantry/tenantry/internal/scope"
@@ -51,7 +52,7 @@ func (c *Cursors) Open(sc scope.Scope, cursor string, query ...string) (string, 
 	if cursor == "" {
 		return "", nil
 	}
-	if len(cursor) > maxCursor {
+	if len(cursor) > maxCursor || strings.ContainsAny(cursor, "\r\n") { // line ends, which base64 decoding passes over
 		return "", invalidCursor()
 	}
 	sealed, err := base64.RawURLEncoding.Strict().DecodeString(cursor)

@@ -23,21 +23,25 @@ func (v View) Discard(ctx context.Context, cmd, current *record.Record) error {
 	if !v.sc.Writable() {
 		return fault.New(fault.TenantForbidden, "storage.Discard", "this scope reads shared records only")
 	}
-	if _, err := record.ParseKey(v.sc, cmd.PK, cmd.SK); err != nil {
+	key, pk, err := v.place(cmd)
+	if err != nil {
 		return err
 	}
-	gone := at(storedPK(cmd), cmd)
+	gone := at(pk, cmd)
 	writes := []driver.Write{{Collection: driver.Command, Record: gone, Delete: true, If: driver.Condition{Kind: driver.IfVersion, Version: gone.Version}}}
 	if current == nil { // deleting what is absent is the guard that it still is
 		writes = append(writes, driver.Write{Collection: driver.Data, Record: gone, Delete: true, If: driver.Condition{Kind: driver.IfAbsent}})
 	} else {
-		kept := at(gone.PK, current)
+		if current.PK != key.PK() || current.SK != key.SK() {
+			return mixed()
+		}
+		kept := at(pk, current)
 		writes = append(writes,
 			driver.Write{Collection: driver.Data, Record: kept, If: driver.Condition{Kind: driver.IfVersion, Version: kept.Version}},
 			driver.Write{Collection: driver.History, Record: kept, Delete: true})
 	}
 	began := v.store.began()
-	_, err := v.store.engine.Commit(ctx, driver.Batch{Writes: writes})
+	_, err = v.store.engine.Commit(ctx, driver.Batch{Writes: writes})
 	v.store.done("commit", began, err)
 	return err
 }

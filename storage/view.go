@@ -65,6 +65,11 @@ func (v View) row(ctx context.Context, c driver.Collection, key record.Key, vers
 	if !ok {
 		return nil, nil
 	}
+	if c != driver.Data { // commands and history are those of the row that wins
+		if ours, err := v.get(ctx, driver.Ref{Collection: driver.Data, PK: key.PK(), SK: key.SK()}); ours != nil || err != nil {
+			return nil, err
+		}
+	}
 	rec, err = v.get(ctx, driver.Ref{Collection: c, PK: older, SK: key.SK(), Version: version})
 	return adopt(rec, key.PK()), err
 }
@@ -113,10 +118,13 @@ func (v View) BatchGet(ctx context.Context, keys []record.Key) ([]*record.Record
 // Versions returns the commands, or the replaced states, of one record for versions from down to to (both inclusive),
 // nil where there is none. At most driver.MaxBatch versions.
 func (v View) Versions(ctx context.Context, c driver.Collection, current *record.Record, from, to int64) ([]*record.Record, error) {
-	if _, err := record.ParseKey(v.sc, current.PK, current.SK); err != nil {
+	key, pk, err := v.place(current)
+	if err != nil {
 		return nil, err
 	}
-	pk := storedPK(current)
+	if err := v.admit(key.Partition); err != nil {
+		return nil, err
+	}
 	refs := make([]driver.Ref, 0, max(0, from-to+1))
 	for n := from; n >= to; n-- {
 		refs = append(refs, driver.Ref{Collection: c, PK: pk, SK: current.SK, Version: n})
@@ -197,7 +205,7 @@ func (v View) list(ctx context.Context, q Query, pk string) ([]*record.Record, e
 
 // listBoth merges X#common with X#COMMON; for a sort key that has both, the lower-case row wins, deleted or not.
 func (v View) listBoth(ctx context.Context, q Query, older string) ([]*record.Record, error) {
-	wanted, every := q.IncludeDeleted, q
+	every := q
 	every.IncludeDeleted = true
 	var out []*record.Record
 	for {
@@ -209,36 +217,43 @@ func (v View) listBoth(ctx context.Context, q Query, older string) ([]*record.Re
 		if err != nil {
 			return nil, err
 		}
-		more := len(ours) == every.Limit || len(theirs) == every.Limit
-		for n := 0; n < every.Limit && (len(ours) > 0 || len(theirs) > 0); n++ {
-			var next *record.Record
-			order := -1
-			if len(ours) == 0 {
-				order = 1
-			} else if len(theirs) > 0 {
-				order = strings.Compare(ours[0].SK, theirs[0].SK)
-				if q.Descending {
-					order = -order
-				}
+		oursEnd, theirsEnd := len(ours) < every.Limit, len(theirs) < every.Limit
+		for (oursEnd || len(ours) > 0) && (theirsEnd || len(theirs) > 0) { // until a page is used up that another may follow
+			if len(ours) == 0 && len(theirs) == 0 {
+				return out, nil
 			}
+			order := compareHeads(ours, theirs, q.Descending)
+			var next *record.Record
 			if order <= 0 {
 				next, ours = ours[0], ours[1:]
-				if order == 0 {
-					theirs = theirs[1:]
-				}
-			} else {
+			}
+			if order == 0 {
+				theirs = theirs[1:]
+			}
+			if order > 0 {
 				next, theirs = adopt(theirs[0], q.Partition.PK()), theirs[1:]
 			}
 			every.After = next.SK
-			if wanted || !next.IsDeleted {
+			if q.IncludeDeleted || !next.IsDeleted {
 				if out = append(out, next); len(out) == q.Limit {
 					return out, nil
 				}
 			}
 		}
-		if !more {
-			return out, nil
-		}
+	}
+}
+
+// compareHeads says which of two lists, at most one of them empty, comes first.
+func compareHeads(a, b []*record.Record, descending bool) int {
+	switch {
+	case len(a) == 0:
+		return 1
+	case len(b) == 0:
+		return -1
+	case descending:
+		return strings.Compare(b[0].SK, a[0].SK)
+	default:
+		return strings.Compare(a[0].SK, b[0].SK)
 	}
 }
 
@@ -247,11 +262,27 @@ func olderPK(p record.Partition) (pk string, ok bool) {
 	if !p.Tenant().IsCommon() {
 		return "", false
 	}
-	pk = p.Type().String() + record.Separator + "COMMON"
-	if rest := p.Segments(); rest != "" {
+	return strings.Replace(p.PK(), "#common", "#COMMON", 1), true
+}
+
+// Shown returns a row as a View shows it: one that stands in X#COMMON as one of X#common. Ok is false for a row that no View
+// shows, because its PK is not in its canonical form.
+func Shown(rec *record.Record) (shown *record.Record, ok bool) {
+	t, code, rest, err := record.SplitPK(rec.PK)
+	if err != nil {
+		return nil, false
+	}
+	pk := t.String() + record.Separator + code.String()
+	if rest != "" {
 		pk += record.Separator + rest
 	}
-	return pk, true
+	switch {
+	case rec.PK == pk:
+		return rec, true
+	case code.IsCommon() && rec.PK == strings.Replace(pk, "#common", "#COMMON", 1):
+		return adopt(rec, pk), true
+	}
+	return nil, false
 }
 
 // adopt shows a row that stands in an older partition as one of pk. Nil stays nil.
@@ -264,9 +295,20 @@ func adopt(rec *record.Record, pk string) *record.Record {
 	return rec
 }
 
-func storedPK(r *record.Record) string {
-	if r.StoredPK != "" {
-		return r.StoredPK
+// place returns the key that rec names and the PK under which its row stands. Anyone can fill in a Record: where it
+// says that it stands is believed only of the scope's own partitions.
+func (v View) place(rec *record.Record) (key record.Key, pk string, err error) {
+	if key, err = record.ParseKey(v.sc, rec.PK, rec.SK); err != nil {
+		return key, "", err
 	}
-	return r.PK
+	older, ok := olderPK(key.Partition)
+	switch {
+	case rec.PK != key.PK():
+		return key, "", fault.New(fault.InvalidKey, "storage", "the record's pk is not in its canonical form")
+	case rec.StoredPK == "":
+		return key, rec.PK, nil
+	case ok && rec.StoredPK == older:
+		return key, older, nil
+	}
+	return key, "", fault.New(fault.TenantForbidden, "storage", "the record stands in a partition that is not in scope")
 }
