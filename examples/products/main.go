@@ -20,6 +20,9 @@ import (
 	"github.com/tenantry/tenantry/storage/sqlite"
 )
 
+// directory holds the store and the keys that sign tokens.
+const directory = "products-data"
+
 // Product is what a PRODUCT's attributes hold.
 type Product struct {
 	Price    int64  `json:"price" minimum:"0" doc:"in cents"`
@@ -55,11 +58,11 @@ func main() {
 func run() (err error) {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	keys, err := auth.OpenKeyring("data", auth.KeyringOptions{})
+	keys, err := auth.OpenKeyring(directory, auth.KeyringOptions{})
 	if err != nil {
 		return err
 	}
-	app, err := open(ctx, tenantry.Config{Store: sqlite.At("data"), Keyring: keys})
+	app, err := open(ctx, tenantry.Config{Store: sqlite.At(directory), Keyring: keys})
 	if err != nil {
 		return err
 	}
