@@ -208,6 +208,7 @@ func (s *Service) Change(ctx context.Context, sc scope.Scope, key record.Key, ve
 	if version < record.VersionLatest {
 		return Result{}, fault.Invalid("command.Change", fault.Field{Field: "version", Problem: "is -1, 0 or a version"})
 	}
+	var logged int64 // the version that the log turned out to hold
 	for range attempts {
 		if o.receipt != nil {
 			if res, found, err := s.replay(ctx, view, key, o.receipt); found || err != nil {
@@ -218,8 +219,15 @@ func (s *Service) Change(ctx context.Context, sc scope.Scope, key record.Key, ve
 		if err != nil {
 			return Result{}, err
 		}
+		if versionOf(current) < logged {
+			return Result{}, fault.New(fault.Internal, "command.Change",
+				"the log holds version %d of this record but its data row doesn't; an operator can finish or discard it: see tenantry verify", logged)
+		}
 		if o.existing && current == nil || o.live && current.IsDeleted {
 			return Result{}, fault.New(fault.NotFound, "command.Change", "there is no such record")
+		}
+		if o.existing && version == record.VersionFirst {
+			return Result{}, fault.Conflict("command.Change", version, current.Version)
 		}
 		if err := checkVersion(version, current); err != nil {
 			return Result{}, err
@@ -233,14 +241,30 @@ func (s *Service) Change(ctx context.Context, sc scope.Scope, key record.Key, ve
 		}
 		res, err := s.commit(ctx, view, *change, o)
 		if lost, ok := errors.AsType[*driver.Conflict](err); ok {
-			if err := s.lostTo(ctx, view, key, version, lost, *change, o.receipt); err != nil {
+			if err := lostTo(lost, *change, o.receipt); err != nil {
 				return Result{}, err
+			}
+			if lost.Write == 0 {
+				logged = change.Command.Version
 			}
 			continue
 		}
 		return res, err
 	}
 	return Result{}, fault.New(fault.Unavailable, "command.Change", "the record changes too often to be written now; retry")
+}
+
+// versionOf returns the version of a record's state, 0 where there is none.
+func versionOf(current *record.Record) int64 {
+	if current == nil {
+		return 0
+	}
+	return current.Version
+}
+
+// created reports whether a change of before to after begins a life of the record.
+func created(before, after *record.Record) bool {
+	return before == nil || before.IsDeleted && !after.IsDeleted
 }
 
 func checkVersion(version int64, current *record.Record) error {
@@ -266,6 +290,9 @@ func (s *Service) prepare(view storage.View, key record.Key, current *record.Rec
 		return nil, err
 	}
 	state = state.Clone()
+	if err := canonical(state); err != nil {
+		return nil, err
+	}
 	s.provenance(state, key, current, view.Scope().Actor())
 	if current != nil && state.SameState(current) {
 		return nil, nil
@@ -294,7 +321,7 @@ func (s *Service) prepare(view storage.View, key record.Key, current *record.Rec
 		change.System = append(change.System, s.partitionWrite(key))
 	}
 	if receipt != nil {
-		change.System = append(change.System, s.receiptWrite(*receipt, key, state.Version))
+		change.System = append(change.System, s.receiptWrite(*receipt, key, state.Version, created(current, state)))
 	}
 	return change, nil
 }
@@ -315,15 +342,29 @@ func (s *Service) provenance(state *record.Record, key record.Key, current *reco
 	}
 	state.Source, state.RequestID = actor.Source, actor.RequestID
 	state.UpdatedAt, state.UpdatedBy, state.UpdatedIP = now, actor.UserID, actor.SourceIP
-	if current == nil || current.IsDeleted && !state.IsDeleted {
+	if created(current, state) {
 		state.CreatedAt, state.CreatedBy, state.CreatedIP = now, actor.UserID, actor.SourceIP
 	} else {
 		state.CreatedAt, state.CreatedBy, state.CreatedIP = current.CreatedAt, current.CreatedBy, current.CreatedIP
 	}
 }
 
-// Check returns what keeps a record from being published, as PublishSync would: fault.ValidationFailed for its name, its code
-// and its attributes. It is for callers who check several records before they publish the first.
+// canonical puts what next set into the one form that is stored: Go callers may have written it by hand.
+func canonical(state *record.Record) (err error) {
+	if state.Attributes, err = state.Attributes.Canonical(); err != nil {
+		return err
+	}
+	if state.Metadata, err = state.Metadata.Canonical(); err != nil {
+		return err
+	}
+	if state.Seq != "" {
+		state.Seq, err = record.ParseNumber(state.Seq)
+	}
+	return err
+}
+
+// Check returns what keeps a record from being published, as PublishSync would: fault.ValidationFailed for its name, its code,
+// its type and its attributes. It is for callers who check several records before they publish the first.
 func Check(typ entity.Type, state *record.Record) error {
 	var problems []fault.Field
 	if len(state.Name) > MaxName || !utf8.ValidString(state.Name) {
@@ -331,6 +372,9 @@ func Check(typ entity.Type, state *record.Record) error {
 	}
 	if err := record.CheckText(state.Code, MaxCode); err != nil {
 		problems = append(problems, fault.Field{Field: "code", Problem: err.Error() + "; it is 1 to 512 bytes of printable UTF-8"})
+	}
+	if len(state.Type) > MaxCode || !utf8.ValidString(state.Type) {
+		problems = append(problems, fault.Field{Field: "type", Problem: "is at most 512 bytes of UTF-8"})
 	}
 	if typ.Check != nil && !state.IsDeleted {
 		for _, p := range typ.Check(state.Attributes) {
@@ -360,7 +404,7 @@ func (s *Service) commit(ctx context.Context, view storage.View, change storage.
 		s.known.add(change.Data.PK)
 	}
 	res := Result{Command: change.Command, Record: change.Data, Changed: true, Position: position,
-		Created: change.Replace == nil || change.Replace.IsDeleted && !change.Data.IsDeleted}
+		Created: created(change.Replace, change.Data)}
 	if err := wait(ctx); err != nil {
 		return res, fault.Wrap(err, fault.Timeout, "command.PublishSync", "the command is accepted as version %d, but its handlers have not finished in time", change.Data.Version)
 	}
@@ -373,7 +417,7 @@ func entityOf(r *record.Record) record.EntityType {
 }
 
 // lostTo says what to do after another command was first: nil to try again, or the error to return.
-func (s *Service) lostTo(ctx context.Context, view storage.View, key record.Key, version int64, lost *driver.Conflict, change storage.Change, receipt *Receipt) error {
+func lostTo(lost *driver.Conflict, change storage.Change, receipt *Receipt) error {
 	offset := storage.SystemOffset(change)
 	if lost.Write >= offset {
 		if receipt != nil && lost.Write == offset+len(change.System)-1 {
@@ -381,13 +425,5 @@ func (s *Service) lostTo(ctx context.Context, view storage.View, key record.Key,
 		}
 		return fault.New(fault.AlreadyExists, "command.Change", "the code is taken by another record of this entity type; choose another code")
 	}
-	current, err := view.Get(ctx, key)
-	if err != nil {
-		return err
-	}
-	if current != nil && current.Version < change.Data.Version && lost.Write == 0 {
-		return fault.New(fault.Internal, "command.Change",
-			"the log holds version %d of this record but its data row doesn't; an operator can finish or discard it: see tenantry verify", change.Data.Version)
-	}
-	return checkVersion(version, current)
+	return nil
 }

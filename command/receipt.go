@@ -39,7 +39,7 @@ func NewReceipt(owner tenant.Code, born int64, actor scope.Actor, operation, key
 	return Receipt{Owner: owner, ID: hex.EncodeToString(h.Sum(nil)), Digest: hex.EncodeToString(digest[:])}
 }
 
-// WithReceipt makes a publish idempotent.
+// WithReceipt makes a publish idempotent. One that changes nothing leaves no receipt.
 func WithReceipt(r Receipt) Option { return func(o *options) { o.receipt = &r } }
 
 type receiptValue struct {
@@ -47,10 +47,11 @@ type receiptValue struct {
 	PK      string `json:"pk"`
 	SK      string `json:"sk"`
 	Version int64  `json:"version"`
+	Created bool   `json:"created"`
 }
 
-func (s *Service) receiptWrite(r Receipt, key record.Key, version int64) storage.SystemWrite {
-	value, _ := record.EncodeAttributes(receiptValue{Digest: r.Digest, PK: key.PK(), SK: key.SK(), Version: version})
+func (s *Service) receiptWrite(r Receipt, key record.Key, version int64, created bool) storage.SystemWrite {
+	value, _ := record.EncodeAttributes(receiptValue{Digest: r.Digest, PK: key.PK(), SK: key.SK(), Version: version, Created: created})
 	return s.cfg.Receipts.Put(storage.Row{Owner: r.Owner.String(), SK: r.ID, Value: value, Expires: s.cfg.Now().Add(ReceiptLife).Unix()})
 }
 
@@ -80,6 +81,5 @@ func (s *Service) replay(ctx context.Context, view storage.View, key record.Key,
 	}
 	state := cmd.Clone()
 	state.Status, state.SyncMode = "", ""
-	return Result{Command: cmd, Record: state, Changed: true, Replayed: true,
-		Created: cmd.CreatedAt == cmd.UpdatedAt && !cmd.IsDeleted}, true, nil
+	return Result{Command: cmd, Record: state, Changed: true, Replayed: true, Created: v.Created}, true, nil
 }
