@@ -4,6 +4,8 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/go-json-experiment/json/jsontext"
+
 	"github.com/tenantry/tenantry/fault"
 )
 
@@ -92,4 +94,12 @@ func cutAny(s, chars string) (before, after string, found bool) {
 func numberOutOfRange() error {
 	return fault.New(fault.ValidationFailed, "record.CanonicalNumber",
 		"a number has more than 38 significant digits or a magnitude outside 1E-130 to 9.99E125; send it as a string")
+}
+
+// ParseNumber is CanonicalNumber for any text: what is not a number by the JSON grammar fails with fault.ValidationFailed too.
+func ParseNumber(text string) (string, error) {
+	if v := jsontext.Value(text); v.Kind() != '0' || !v.IsValid() || strings.ContainsAny(text, " \t\r\n") {
+		return "", fault.New(fault.ValidationFailed, "record.ParseNumber", "the text is not a number as JSON writes them")
+	}
+	return CanonicalNumber(text)
 }

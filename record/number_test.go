@@ -46,6 +46,19 @@ func TestCanonicalNumberRefuses(t *testing.T) {
 	}
 }
 
+func TestParseNumber(t *testing.T) {
+	for text, want := range map[string]string{"12": "12", "1.50": "1.5", "-0": "0", "1e2": "100"} {
+		if got, err := record.ParseNumber(text); err != nil || got != want {
+			t.Errorf("%q: %q, %v", text, got, err)
+		}
+	}
+	for _, text := range []string{"", " ", "1 ", " 1", "01", "+1", ".5", "1.", "1e", "0x1", "NaN", "1,2", "\"1\"", "true", "{}", "1e400", "１"} {
+		if got, err := record.ParseNumber(text); !errors.Is(err, fault.ValidationFailed) {
+			t.Errorf("%q: %q, %v", text, got, err)
+		}
+	}
+}
+
 // FuzzCanonicalNumber holds CanonicalNumber against exact rational arithmetic.
 func FuzzCanonicalNumber(f *testing.F) {
 	for _, text := range []string{"0", "-0", "0.1000", "1e-7", "1E400", "1e21", "1e-130", "9.99e125"} {
