@@ -176,6 +176,7 @@ type options struct {
 	existing bool
 	live     bool
 	receipt  *Receipt
+	at       int64 // the version that AtVersion asks for; 0 for none
 }
 
 func async(o *options)    { o.async = true }
@@ -186,6 +187,10 @@ func Async() Option { return async }
 
 // Live makes a publish on a missing or deleted record fail with fault.NotFound, whatever the version.
 func Live() Option { return func(o *options) { o.existing, o.live = true, true } }
+
+// AtVersion makes a publish that takes whatever version is current fail with fault.VersionConflict unless that is n, which
+// is at least 1.
+func AtVersion(n int64) Option { return func(o *options) { o.at = n } }
 
 // attempts bounds how often a publish reads again after another was first. With VersionLatest each attempt
 // loses only to a command that was accepted.
@@ -204,6 +209,9 @@ func (s *Service) Change(ctx context.Context, sc scope.Scope, key record.Key, ve
 	view, err := s.cfg.Store.In(sc)
 	if err != nil {
 		return Result{}, err
+	}
+	if version == record.VersionLatest && o.at > 0 {
+		version = o.at
 	}
 	if version < record.VersionLatest {
 		return Result{}, fault.Invalid("command.Change", fault.Field{Field: "version", Problem: "is -1, 0 or a version"})

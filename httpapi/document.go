@@ -131,7 +131,7 @@ func parameters(op route.Operation) []*huma.Param {
 	if op.Method != http.MethodGet {
 		header("Idempotency-Key", "1 to 255 printable ASCII characters; the operation happens once under it")
 	}
-	if op.Versioned && (op.Method == http.MethodPut || op.Method == http.MethodPatch || op.Method == http.MethodDelete) && strings.Contains(op.Path, "/data/") {
+	if op.Versioned && (op.Method == http.MethodPut || op.Method == http.MethodPatch || op.Method == http.MethodDelete) {
 		header("If-Match", `the ETag of the version that is to change, as "7"`)
 	}
 	return out

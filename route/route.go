@@ -198,22 +198,35 @@ func (c *Call) Version(body jsontext.Value, required bool) (version int64, named
 		}
 		version, named = n, true
 	}
-	if match := c.request.Header.Get("If-Match"); match != "" {
-		text, ok := strings.CutPrefix(match, `"`)
-		text, closed := strings.CutSuffix(text, `"`)
-		n, err := ParseVersion(text)
-		if err != nil || n < 1 || !ok || !closed {
-			return 0, false, false, fault.New(fault.InvalidRequest, "route.Version", `If-Match is the ETag of a record, as "7"`)
-		}
-		if named && n != version {
-			return 0, false, false, versionsDiffer()
-		}
-		version, fromHeader, named = n, !named, true
+	match, sent, err := c.IfMatch()
+	switch {
+	case err != nil:
+		return 0, false, false, err
+	case sent && named && match != version:
+		return 0, false, false, versionsDiffer()
+	case sent:
+		version, fromHeader, named = match, !named, true
 	}
 	if required && !named {
 		return 0, false, false, fault.New(fault.InvalidRequest, "route.Version", "the version that is to change is missing: send version (-1 for whatever is current) or If-Match")
 	}
 	return version, named, fromHeader, nil
+}
+
+// IfMatch returns the version that If-Match names, sent false where there is none. It fails with fault.InvalidRequest for what is no
+// ETag of a record.
+func (c *Call) IfMatch() (version int64, sent bool, err error) {
+	match := c.request.Header.Get("If-Match")
+	if match == "" {
+		return 0, false, nil
+	}
+	text, ok := strings.CutPrefix(match, `"`)
+	text, closed := strings.CutSuffix(text, `"`)
+	n, err := ParseVersion(text)
+	if err != nil || n < 1 || !ok || !closed {
+		return 0, false, fault.New(fault.InvalidRequest, "route.Version", `If-Match is the ETag of a record, as "7"`)
+	}
+	return n, true, nil
 }
 
 func versionsDiffer() error {

@@ -5,13 +5,10 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/go-json-experiment/json/jsontext"
-
 	"github.com/tenantry/tenantry/command"
 	"github.com/tenantry/tenantry/data"
 	"github.com/tenantry/tenantry/fault"
 	"github.com/tenantry/tenantry/guard"
-	"github.com/tenantry/tenantry/record"
 	"github.com/tenantry/tenantry/route"
 	"github.com/tenantry/tenantry/tenant"
 )
@@ -68,40 +65,6 @@ type (
 	}
 )
 
-// body is how the bodies are read.
-type body struct {
-	TenantCode    string         `json:"tenantCode"`
-	PK            string         `json:"pk"`
-	ID            string         `json:"id"`
-	Code          string         `json:"code"`
-	Name          *string        `json:"name"`
-	Description   *string        `json:"description"`
-	Attributes    jsontext.Value `json:"attributes"`
-	GroupID       string         `json:"groupId"`
-	SettingGroups []string       `json:"settingGroups"`
-	Role          string         `json:"role"`
-	Reason        string         `json:"reason"`
-}
-
-func read(c *route.Call) (b body, attributes record.Attributes, err error) {
-	if err = c.Decode(&b); err == nil && len(b.Attributes) > 0 {
-		attributes, err = record.ParseAttributes(b.Attributes)
-	}
-	return b, attributes, err
-}
-
-func (b body) create(attributes record.Attributes) (Create, error) {
-	in := Create{Description: b.Description, Attributes: attributes}
-	if b.Name != nil {
-		in.Name = *b.Name
-	}
-	var err error
-	if b.Code != "" {
-		in.Code, err = tenant.Parse(b.Code)
-	}
-	return in, err
-}
-
 // Operations returns the operations.
 func (rs *Routes) Operations() []route.Operation {
 	system := guard.Policy{Reach: guard.AllTenants}
@@ -137,16 +100,34 @@ func (rs *Routes) Operations() []route.Operation {
 
 // named refuses paths that name no tenant's record.
 func named(c *route.Call) error {
-	_, err := ParseRef(c.Path("pk"), c.Path("sk"))
+	_, err := refOf(c)
 	return err
 }
 
+// refOf returns the record that the path names. Its tenant is the one that the guard decided about: an alias of common names common.
+func refOf(c *route.Call) (Ref, error) {
+	ref, err := ParseRef(c.Path("pk"), c.Path("sk"))
+	ref.Tenant = c.Scope().Tenant()
+	return ref, err
+}
+
+// changing returns the options of a change of one record that exists: it happens once under an Idempotency-Key, and to the
+// version that If-Match names.
+func changing(c *route.Call) ([]command.Option, error) {
+	opts := c.Idempotent("")
+	version, sent, err := c.IfMatch()
+	if sent {
+		opts = append(opts, command.AtVersion(version))
+	}
+	return opts, err
+}
+
 func (rs *Routes) createCommon(ctx context.Context, c *route.Call) (route.Answer, error) {
-	b, attributes, err := read(c)
+	b, err := read(c)
 	if err != nil {
 		return route.Answer{}, err
 	}
-	in, err := b.create(attributes)
+	in, err := b.create(tenant.Common())
 	if err != nil {
 		return route.Answer{}, err
 	}
@@ -154,11 +135,15 @@ func (rs *Routes) createCommon(ctx context.Context, c *route.Call) (route.Answer
 }
 
 func (rs *Routes) create(ctx context.Context, c *route.Call) (route.Answer, error) {
-	b, attributes, err := read(c)
+	b, err := read(c)
 	if err != nil {
 		return route.Answer{}, err
 	}
-	in, err := b.create(attributes)
+	code, err := tenant.Parse(b.Code)
+	if err != nil {
+		return route.Answer{}, err
+	}
+	in, err := b.create(code)
 	if err != nil {
 		return route.Answer{}, err
 	}
@@ -174,7 +159,7 @@ func (rs *Routes) list(ctx context.Context, c *route.Call) (route.Answer, error)
 }
 
 func (rs *Routes) get(ctx context.Context, c *route.Call) (route.Answer, error) {
-	ref, err := ParseRef(c.Path("pk"), c.Path("sk"))
+	ref, err := refOf(c)
 	if err != nil {
 		return route.Answer{}, err
 	}
@@ -186,28 +171,46 @@ func (rs *Routes) get(ctx context.Context, c *route.Call) (route.Answer, error) 
 }
 
 func (rs *Routes) update(ctx context.Context, c *route.Call) (route.Answer, error) {
-	ref, err := ParseRef(c.Path("pk"), c.Path("sk"))
+	ref, err := refOf(c)
 	if err != nil {
 		return route.Answer{}, err
 	}
-	b, attributes, err := read(c)
+	b, err := read(c)
+	if err == nil {
+		err = b.agree(ref.Tenant, c.Path("sk"))
+	}
 	if err != nil {
 		return route.Answer{}, err
 	}
-	in := Update{Name: b.Name, Description: b.Description, Attributes: attributes}
-	return answer(http.StatusOK)(rs.Tenants.UpdateTenant(ctx, c.Grant.System, ref, in, c.Idempotent("")...))
+	opts, err := changing(c)
+	if err != nil {
+		return route.Answer{}, err
+	}
+	in := Update{Name: b.Name, Description: b.Description, Attributes: b.attributes}
+	return answer(http.StatusOK)(rs.Tenants.UpdateTenant(ctx, c.Grant.System, ref, in, opts...))
 }
 
 func (rs *Routes) delete(ctx context.Context, c *route.Call) (route.Answer, error) {
-	ref, err := ParseRef(c.Path("pk"), c.Path("sk"))
+	ref, err := refOf(c)
 	if err != nil {
 		return route.Answer{}, err
 	}
-	return answer(http.StatusOK)(rs.Tenants.DeleteTenant(ctx, c.Grant.System, ref, c.Idempotent("")...))
+	b, err := read(c)
+	if err == nil {
+		err = b.agree(ref.Tenant, c.Path("sk"))
+	}
+	if err != nil {
+		return route.Answer{}, err
+	}
+	opts, err := changing(c)
+	if err != nil {
+		return route.Answer{}, err
+	}
+	return answer(http.StatusOK)(rs.Tenants.DeleteTenant(ctx, c.Grant.System, ref, opts...))
 }
 
 func (rs *Routes) addGroup(ctx context.Context, c *route.Call) (route.Answer, error) {
-	b, _, err := read(c)
+	b, err := reached(c)
 	if err != nil {
 		return route.Answer{}, err
 	}
@@ -216,20 +219,27 @@ func (rs *Routes) addGroup(ctx context.Context, c *route.Call) (route.Answer, er
 }
 
 func (rs *Routes) customize(ctx context.Context, c *route.Call) (route.Answer, error) {
-	b, _, err := read(c)
+	b, err := reached(c)
+	if err != nil {
+		return route.Answer{}, err
+	}
+	opts, err := changing(c)
 	if err != nil {
 		return route.Answer{}, err
 	}
 	in := CustomizeGroups{SettingGroups: b.SettingGroups, Role: b.Role}
-	return answer(http.StatusOK)(rs.Tenants.CustomizeSettingGroups(ctx, c.Scope(), in, c.Idempotent("")...))
+	return answer(http.StatusOK)(rs.Tenants.CustomizeSettingGroups(ctx, c.Scope(), in, opts...))
 }
 
 func (rs *Routes) createInside(ctx context.Context, c *route.Call) (route.Answer, error) {
-	b, attributes, err := read(c)
+	b, err := read(c)
 	if err != nil {
 		return route.Answer{}, err
 	}
-	in, err := b.create(attributes)
+	in := Create{Description: b.Description, Attributes: b.attributes, Name: b.name()}
+	if in.Code, err = tenant.Parse(b.Code); err == nil {
+		err = b.agree(c.Scope().Tenant(), in.Code.String())
+	}
 	if err != nil {
 		return route.Answer{}, err
 	}
@@ -237,7 +247,7 @@ func (rs *Routes) createInside(ctx context.Context, c *route.Call) (route.Answer
 }
 
 func (rs *Routes) suspend(ctx context.Context, c *route.Call) (route.Answer, error) {
-	b, _, err := read(c)
+	b, err := reached(c)
 	if err != nil {
 		return route.Answer{}, err
 	}
@@ -245,6 +255,9 @@ func (rs *Routes) suspend(ctx context.Context, c *route.Call) (route.Answer, err
 }
 
 func (rs *Routes) resume(ctx context.Context, c *route.Call) (route.Answer, error) {
+	if _, err := reached(c); err != nil {
+		return route.Answer{}, err
+	}
 	return answer(http.StatusOK)(rs.Tenants.Resume(ctx, c.Grant.System, c.Scope().Tenant(), c.Idempotent("")...))
 }
 
@@ -255,11 +268,11 @@ func (rs *Routes) now() time.Time {
 	return rs.Now()
 }
 
-// answer returns what a command becomes on the wire.
+// answer returns what a command becomes on the wire. Only If-Match names a version here.
 func answer(status int) func(command.Result, error) (route.Answer, error) {
 	return func(res command.Result, err error) (route.Answer, error) {
 		if err != nil {
-			return route.Answer{}, err
+			return route.Answer{}, route.Precondition(err, true)
 		}
 		return route.Command(status, res), nil
 	}

@@ -27,6 +27,7 @@ type Request struct {
 	Fails bool // may be 5xx
 }
 
+// String returns what a failure says of r.
 func (r Request) String() string { return r.Method + " " + clip(r.Path) + " " + clip(r.Body) }
 
 func clip(text string) string {
@@ -76,6 +77,7 @@ func (a *Answer) Decode(t testing.TB, v any) {
 	}
 }
 
+// String returns what a failure says of a.
 func (a *Answer) String() string { return fmt.Sprintf("%d %s", a.Status, clip(string(a.Body))) }
 
 // Masked returns status, names of the headers and body, with what differs between any two requests taken out. Two requests
