@@ -124,9 +124,6 @@ func verify(ctx context.Context, path string) error {
 	}
 	defer c.close()
 	c.SetInterrupt(ctx)
-	if err := c.Exec("PRAGMA journal_mode = DELETE"); err != nil { // nothing of it stands in another file
-		return err
-	}
 	version, err := c.schema(path)
 	if err != nil {
 		return err

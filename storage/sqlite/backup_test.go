@@ -101,6 +101,25 @@ func TestBackupThatFailsLeavesNothing(t *testing.T) {
 	}
 }
 
+// TestRestoreOfACopy restores a copy of the file of a closed store, which is in WAL mode.
+func TestRestoreOfACopy(t *testing.T) {
+	from, dir := t.TempDir(), t.TempDir()
+	e := opened(t, from, tuning{})
+	commit(t, e, creates("1"))
+	if err := e.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := Restore(t.Context(), filepath.Join(from, FileName), dir); err != nil {
+		t.Fatal(err)
+	}
+	if left, err := os.ReadDir(dir); err != nil || len(left) != 1 {
+		t.Errorf("the restore left %v, %v; want the store's file", left, err)
+	}
+	if rec, err := opened(t, dir, tuning{}).Get(t.Context(), driver.RefOf(driver.Data, row1("1", 1))); rec == nil || err != nil {
+		t.Errorf("got %v, %v; want the row of the copy", rec, err)
+	}
+}
+
 func TestRestoreRefuses(t *testing.T) {
 	source := t.TempDir()
 	e := opened(t, source, tuning{})

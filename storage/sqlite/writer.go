@@ -147,9 +147,9 @@ func (w *writer) begin() error {
 	return nil
 }
 
-// abort undoes the transaction and returns err, its reason.
+// abort undoes the transaction and returns err, its reason. Closing a connection rolls back what is open on it.
 func (w *writer) abort(err error) error {
-	if w.conn.rollback(); broken(err) || !w.conn.GetAutocommit() {
+	if broken(err) || !w.conn.GetAutocommit() {
 		w.conn.close()
 		w.conn = nil
 	}

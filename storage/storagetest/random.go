@@ -77,11 +77,11 @@ func agree[T any](t *rapid.T, what string, got T, err error, want T, wantErr err
 }
 
 var (
-	drawPK         = rapid.SampledFrom([]string{"A#acme", "A#acme2", "a#acme", "A#acme#x"})
-	drawSK         = rapid.SampledFrom([]string{"1", "10", "2", "a", "A", "a#1", "a@x", "é", "e\u0301", "\uffff", "\U0001f600"})
+	drawPK         = rapid.SampledFrom([]string{"A#acme", "A#acme2"})
+	drawSK         = rapid.SampledFrom([]string{"a", "A", "a#1", "é", "\uffff", "\U0001f600"})
 	drawSide       = rapid.OneOf(rapid.Just(""), drawSK)
 	drawCollection = rapid.SampledFrom(driver.Collections())
-	drawVersion    = rapid.Int64Range(1, 3)
+	drawVersion    = rapid.Int64Range(1, 2)
 	drawLimit      = rapid.SampledFrom([]int{1, 2, 3, 100})
 )
 
