@@ -192,11 +192,10 @@ func unreached(err error, op, base string) error {
 	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &failed) && failed.Timeout():
 		return fault.Wrap(err, fault.Timeout, op, "%s did not answer in time; a change may have been made", base)
 	}
-	cause := err
 	if failed != nil {
-		cause = failed.Err
+		err = failed.Err
 	}
-	return fault.Wrap(err, fault.Unavailable, op, "%s can't be reached: %v", base, cause)
+	return fault.Wrap(err, fault.Unavailable, op, "%s can't be reached: %v", base, err)
 }
 
 // segment returns text as one segment of a path.

@@ -1,0 +1,98 @@
+package demo_test
+
+import (
+	"errors"
+	"log/slog"
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"github.com/tenantry/tenantry"
+	"github.com/tenantry/tenantry/data"
+	"github.com/tenantry/tenantry/fault"
+	"github.com/tenantry/tenantry/internal/demo"
+	"github.com/tenantry/tenantry/record"
+	"github.com/tenantry/tenantry/tenantrytest"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func newApp(t *testing.T) *tenantrytest.App {
+	return tenantrytest.New(t, tenantry.Config{Entities: demo.Types(), Log: slog.New(slog.DiscardHandler)})
+}
+
+func load(t *testing.T, app *tenantrytest.App) []string {
+	t.Helper()
+	live, err := demo.Load(t.Context(), app.App)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var codes []string
+	for _, code := range live {
+		codes = append(codes, code.String())
+	}
+	return codes
+}
+
+func count(t *testing.T, app *tenantrytest.App, code, entityType string) int {
+	t.Helper()
+	sc := app.Scope(code)
+	partition, err := record.NewPartition(sc, record.MustEntityType(entityType))
+	if err != nil {
+		t.Fatal(err)
+	}
+	page, err := app.Data().List(t.Context(), sc, data.Query{Partition: partition, IncludeDeleted: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, rec := range page.Items {
+		if rec.Version != 1 && !rec.IsDeleted {
+			t.Errorf("%s was written %d times", rec.ID(), rec.Version)
+		}
+	}
+	return len(page.Items)
+}
+
+func TestLoad(t *testing.T) {
+	app := newApp(t)
+	for range 2 { // the second time changes nothing
+		if live := load(t, app); len(live) != 3 {
+			t.Fatalf("%d tenants live", len(live))
+		}
+		for _, code := range []string{"acme", "bravo", "charlie"} {
+			if products, orders := count(t, app, code, "PRODUCT"), count(t, app, code, "ORDER"); products < 3 || orders < 2 {
+				t.Errorf("%s has %d products and %d orders", code, products, orders)
+			}
+		}
+		if n := count(t, app, "common", "TEMPLATE"); n != 2 {
+			t.Errorf("there are %d templates", n)
+		}
+	}
+}
+
+func TestWhatAUserChangedStays(t *testing.T) {
+	app := newApp(t)
+	load(t, app)
+	products, _, err := tenantry.NewEntity[map[string]any]("PRODUCT")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := products.In(app.App).Delete(t.Context(), app.Scope("acme"), "chair", 1); err != nil {
+		t.Fatal(err)
+	}
+	load(t, app)
+	if _, err := products.In(app.App).Get(t.Context(), app.Scope("acme"), "chair"); !errors.Is(err, fault.NotFound) {
+		t.Errorf("a product that a user deleted came back: %v", err)
+	}
+}
+
+func TestOtherTenantsAreLeftInPeace(t *testing.T) {
+	app := newApp(t)
+	app.Tenant("acme")
+	if _, err := demo.Load(t.Context(), app.App); !errors.Is(err, fault.InvalidRequest) {
+		t.Errorf("the demo was loaded beside somebody's tenant: %v", err)
+	}
+	if n := count(t, app, "acme", "PRODUCT"); n != 0 {
+		t.Errorf("somebody's tenant got %d products", n)
+	}
+}
