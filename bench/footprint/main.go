@@ -253,9 +253,9 @@ func (m *machine) pages(tenants int) error {
 		return err
 	}
 	var took []time.Duration
-	for cursor := ""; ; {
+	for path := "/api/tenant?limit=100"; ; {
 		began := time.Now()
-		text, err := m.answer("GET", "/api/tenant?limit=100&cursor="+cursor, m.admin, nil, http.StatusOK)
+		text, err := m.answer("GET", path, m.admin, nil, http.StatusOK)
 		if err != nil {
 			return err
 		}
@@ -266,9 +266,10 @@ func (m *machine) pages(tenants int) error {
 		if err := json.Unmarshal(text, &page); err != nil {
 			return err
 		}
-		if cursor = page.Cursor; cursor == "" {
+		if page.Cursor == "" {
 			break
 		}
+		path = "/api/tenant?limit=100&cursor=" + page.Cursor
 	}
 	tenth := max(1, len(took)/10)
 	first, last := median(took[:tenth]), median(took[len(took)-tenth:])
