@@ -218,14 +218,14 @@ func (s *Service) Change(ctx context.Context, sc scope.Scope, key record.Key, ve
 	}
 	var logged int64 // the version that the log turned out to hold
 	for range attempts {
-		if o.receipt != nil {
-			if res, found, err := s.replay(ctx, view, key, o.receipt); found || err != nil {
-				return res, err
-			}
-		}
 		current, err := view.Get(ctx, key)
 		if err != nil {
 			return Result{}, err
+		}
+		if o.receipt != nil { // read after the state: where that is the receipt's own doing, the receipt is there
+			if res, found, err := s.replay(ctx, view, key, o.receipt); found || err != nil {
+				return res, err
+			}
 		}
 		if versionOf(current) < logged {
 			return Result{}, fault.New(fault.Internal, "command.Change",
