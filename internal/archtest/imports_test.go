@@ -28,7 +28,7 @@ var layers = [][]string{
 	{"integrity"},
 	{"."},
 	{"httpapi", "console", "client", "internal/demo"},
-	{"internal/cli", "tenantrytest"},
+	{"internal/cli", "tenantrytest", "internal/worldtest"},
 	{"internal/apitest"},
 	{"internal/attacks"},
 	{"internal/apitest"},
@@ -55,7 +55,7 @@ var only = map[string][]string{
 var (
 	engines         = []string{"storage/memory", "storage/sqlite", "storage/postgres", "storage/dynamodb"}
 	engineMayImport = []string{"fault", "record", "storage/driver"}
-	mayImportEngine = []string{"storage/storagetest", "cmd/tenantry", "internal/cli", "tenantrytest", "examples/*", "bench", "bench/*"}
+	mayImportEngine = []string{"storage/storagetest", "cmd/tenantry", "internal/cli", "tenantrytest", "internal/worldtest", "examples/*", "bench", "bench/*"}
 )
 
 // ground lists the packages that import nothing but the standard library and each other.
