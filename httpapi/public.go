@@ -72,7 +72,7 @@ func (h *Handler) serveDocs() error {
 	serve := func(w http.ResponseWriter, r *http.Request) {
 		stateOf(r).operation = "docs"
 		w.Header().Set("Content-Security-Policy", policy)
-		reader.ServeHTTP(w, r)
+		reader.ServeHTTP(&assets{ResponseWriter: w, missing: func() { h.fail(w, r, noRoute()) }}, r)
 	}
 	h.serve("GET", "/docs", func(w http.ResponseWriter, r *http.Request) {
 		stateOf(r).operation = "docs"
@@ -80,4 +80,28 @@ func (h *Handler) serveDocs() error {
 	})
 	h.serve("GET", "/docs/{asset...}", serve)
 	return nil
+}
+
+// assets answers for an asset that isn't there as for a route that isn't.
+type assets struct {
+	http.ResponseWriter
+	missing func() // answers; nil once it has
+}
+
+// WriteHeader implements http.ResponseWriter.
+func (a *assets) WriteHeader(status int) {
+	if status != http.StatusNotFound {
+		a.ResponseWriter.WriteHeader(status)
+		return
+	}
+	a.missing()
+	a.missing = nil
+}
+
+// Write implements http.ResponseWriter.
+func (a *assets) Write(p []byte) (int, error) {
+	if a.missing == nil {
+		return len(p), nil
+	}
+	return a.ResponseWriter.Write(p)
 }
