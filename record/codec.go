@@ -240,41 +240,41 @@ func (s *scanner) expect(c byte) {
 }
 
 func (s *scanner) string() string {
-	if s.failed || s.peek() != '"' {
+	if s.peek() != '"' || s.failed {
 		s.failed = true
 		return ""
 	}
+	rest := s.text[s.at+1:]
+	if n := strings.IndexByte(rest, '"'); n >= 0 && strings.IndexByte(rest[:n], '\\') < 0 {
+		s.at += n + 2
+		return rest[:n]
+	}
 	start := s.at
-	escaped := s.skipString()
+	s.skipString()
 	if s.failed {
 		return ""
-	}
-	if !escaped {
-		return s.text[start+1 : s.at-1]
 	}
 	plain, err := jsontext.AppendUnquote(nil, s.text[start:s.at])
 	s.failed = s.failed || err != nil
 	return string(plain)
 }
 
-// skipString moves past the string that begins here and reports whether it holds an escape.
-func (s *scanner) skipString() (escaped bool) {
+// skipString moves past the string that begins here.
+func (s *scanner) skipString() {
 	s.at++
-	for {
-		i := strings.IndexByte(s.text[min(s.at, len(s.text)):], '"')
-		if i < 0 {
+	for !s.failed {
+		n := strings.IndexByte(s.text[min(s.at, len(s.text)):], '"')
+		if n < 0 {
 			s.failed = true
-			return escaped
+			return
 		}
-		chunk := s.text[s.at : s.at+i]
-		s.at += i + 1
 		backslashes := 0
-		for n := len(chunk) - 1; n >= 0 && chunk[n] == '\\'; n-- {
+		for at := s.at + n - 1; at >= s.at && s.text[at] == '\\'; at-- {
 			backslashes++
 		}
-		escaped = escaped || strings.IndexByte(chunk, '\\') >= 0
+		s.at += n + 1
 		if backslashes%2 == 0 {
-			return escaped
+			return
 		}
 	}
 }

@@ -38,21 +38,28 @@ func parseTable(s string) (Time, bool) {
 	if len(s) != 29 || s[23:] != "+00:00" || s[4] != '-' || s[7] != '-' || s[10] != 'T' || s[13] != ':' || s[16] != ':' || s[19] != '.' {
 		return Time{}, false
 	}
-	ok := true
-	num := func(from, to int) (n int) {
-		for _, c := range []byte(s[from:to]) {
-			ok = ok && c >= '0' && c <= '9'
-			n = n*10 + int(c-'0')
-		}
-		return n
+	year, month, day := digits(s[0:4]), digits(s[5:7]), digits(s[8:10])
+	hour, minute, second, milli := digits(s[11:13]), digits(s[14:16]), digits(s[17:19]), digits(s[20:23])
+	if min(year, month-1, day-1, hour, minute, second, milli) < 0 || month > 12 || hour > 23 || minute > 59 || second > 59 {
+		return Time{}, false
 	}
-	year, month, day := num(0, 4), num(5, 7), num(8, 10)
-	hour, minute, second, milli := num(11, 13), num(14, 16), num(17, 19), num(20, 23)
 	t := time.Date(year, time.Month(month), day, hour, minute, second, milli*1e6, time.UTC)
-	if !ok || t.Month() != time.Month(month) || t.Day() != day || t.Hour() != hour || t.Minute() != minute || t.Second() != second {
+	if t.Day() != day { // the month is shorter
 		return Time{}, false
 	}
 	return Time{milli: t.UnixMilli()}, true
+}
+
+// digits returns the number that text spells, below 0 where it has anything but digits.
+func digits(text string) (n int) {
+	for i := range len(text) {
+		c := text[i] - '0'
+		if c > 9 {
+			return -1
+		}
+		n = n*10 + int(c)
+	}
+	return n
 }
 
 // IsZero reports whether t is none.
