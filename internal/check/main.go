@@ -18,8 +18,11 @@ import (
 	"time"
 )
 
-// testLimit is how long all tests together may take.
-const testLimit = 25 * time.Minute
+// Limits of the tests: of all together, and of one package, less so that go test can say which test hangs.
+const (
+	testLimit    = 25 * time.Minute
+	packageLimit = 15 * time.Minute
+)
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)

@@ -16,7 +16,7 @@ import (
 func runTests(ctx context.Context, out io.Writer) error {
 	ctx, cancel := context.WithTimeout(ctx, testLimit)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, "go", "test", "-json", "-race", "-timeout", testLimit.String(), "./...")
+	cmd := exec.CommandContext(ctx, "go", "test", "-json", "-race", "-timeout", packageLimit.String(), "./...")
 	cmd.Stderr = out
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
 	cmd.WaitDelay = 10 * time.Second
