@@ -7,10 +7,11 @@ import (
 	"github.com/tenantry/tenantry/fault"
 	"github.com/tenantry/tenantry/internal/scope"
 	"github.com/tenantry/tenantry/record"
+	"github.com/tenantry/tenantry/storage"
 	"github.com/tenantry/tenantry/storage/driver"
 )
 
-// Entry is one change of a record: who, when, from where, by which operation, and what changed.
+// Entry is one change of a record: who, when, from where, by which operation, and what changed since the state before it.
 type Entry struct {
 	Version   int64          `json:"version"`
 	UpdatedAt record.Time    `json:"updatedAt"`
@@ -35,7 +36,7 @@ func (s *Service) History(ctx context.Context, sc scope.Scope, key record.Key, l
 	if err != nil {
 		return HistoryPage{}, err
 	}
-	place, err := s.cursors.Open(sc, cursor, "history", key.ID())
+	place, err := s.cursors.Open(sc, cursor, "history", key.PK(), key.SK())
 	if err != nil {
 		return HistoryPage{}, err
 	}
@@ -49,37 +50,47 @@ func (s *Service) History(ctx context.Context, sc scope.Scope, key record.Key, l
 			return HistoryPage{}, fault.Wrap(err, fault.Internal, "data.History", "a cursor of this server holds no version")
 		}
 	}
-	down := max(1, from-int64(limit)+1)
-	states := make([]*record.Record, 0, from-down+2)
-	for at := from; at >= max(1, down-1); { // one more than shown: the oldest entry is compared with what it replaced
-		if at == current.Version {
-			states = append(states, current)
-			at--
-			continue
-		}
-		to := max(1, down-1, at-driver.MaxBatch+1)
-		past, err := view.Versions(ctx, driver.History, current, at, to)
-		if err != nil {
-			return HistoryPage{}, err
-		}
-		states = append(states, past...)
-		at = to - 1
+	states, err := statesFrom(ctx, view, current, from, limit+1) // the last is what the oldest entry is compared with
+	if err != nil {
+		return HistoryPage{}, err
 	}
-	page := HistoryPage{Items: []Entry{}}
-	for i := range int(from - down + 1) {
-		if states[i] == nil {
-			continue // a hole that another framework's crash left; verify reports it
-		}
+	page := HistoryPage{Items: make([]Entry, min(limit, len(states)))}
+	for i := range page.Items {
 		var before *record.Record
 		if i+1 < len(states) {
 			before = states[i+1]
 		}
-		page.Items = append(page.Items, entryOf(before, states[i]))
+		page.Items[i] = entryOf(before, states[i])
 	}
-	if down > 1 {
-		page.Cursor = s.cursors.Seal(sc, strconv.FormatInt(down-1, 10), "history", key.ID())
+	if len(states) > limit {
+		page.Cursor = s.cursors.Seal(sc, strconv.FormatInt(states[limit].Version, 10), "history", key.PK(), key.SK())
 	}
 	return page, nil
+}
+
+// statesFrom returns at most n states of a record from a version down. Versions that another framework's crash left out are
+// passed over; verify reports them.
+func statesFrom(ctx context.Context, view storage.View, current *record.Record, from int64, n int) ([]*record.Record, error) {
+	states := make([]*record.Record, 0, n)
+	for from >= 1 && len(states) < n {
+		if from == current.Version {
+			states = append(states, current)
+			from--
+			continue
+		}
+		to := max(1, from-int64(min(driver.MaxBatch, n-len(states)))+1)
+		past, err := view.Versions(ctx, driver.History, current, from, to)
+		if err != nil {
+			return nil, err
+		}
+		for _, r := range past {
+			if r != nil {
+				states = append(states, r)
+			}
+		}
+		from = to - 1
+	}
+	return states, nil
 }
 
 func entryOf(before, after *record.Record) Entry {
