@@ -132,6 +132,7 @@ func TestRotation(t *testing.T) {
 		admit(t, v, old)
 		e.set(jwksURL, jwks(k1(), k2()))
 		admit(t, v, fresh("k2")) // a new key works at once
+		admit(t, v, old)         // and the old one is found among the new keys
 
 		e.set(jwksURL, jwks(k2()))
 		<-time.After(5*time.Minute + time.Second)
