@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/validation"
@@ -20,8 +21,8 @@ import (
 
 // document is the description of the API, and the schemas that bodies are checked against: one source for both.
 type document struct {
-	json, yaml []byte
-	bodies     map[string]*schema // by operation ID; nil where there is no body
+	json, yaml func() ([]byte, error) // written when they are first asked for: it takes longer than all else that New does
+	bodies     map[string]*schema     // by operation ID; nil where there is no body
 }
 
 // schema checks bodies.
@@ -33,7 +34,7 @@ type schema struct {
 }
 
 // describe makes the description of ops.
-func describe(ops []route.Operation, app *tenantry.App) (*document, error) {
+func describe(ops []route.Operation, app *tenantry.App) *document {
 	registry := huma.NewMapRegistry("#/components/schemas/", schemaName)
 	registry.RegisterTypeAlias(reflect.TypeFor[record.Time](), reflect.TypeFor[string]())
 	registry.RegisterTypeAlias(reflect.TypeFor[jsontext.Value](), reflect.TypeFor[any]())
@@ -67,14 +68,8 @@ func describe(ops []route.Operation, app *tenantry.App) (*document, error) {
 		requireLists(s.schema)
 		s.schema.PrecomputeMessages()
 	}
-	var err error
-	if d.json, err = api.MarshalJSON(); err == nil {
-		d.yaml, err = api.YAML()
-	}
-	if err != nil {
-		return nil, fault.Wrap(err, fault.Internal, "httpapi.New", "the API can't be described")
-	}
-	return d, nil
+	d.json, d.yaml = sync.OnceValues(api.MarshalJSON), sync.OnceValues(api.YAML)
+	return d
 }
 
 // bodyType returns a value of the type of an operation's body, nil where it takes none.

@@ -22,8 +22,8 @@ func (h *Handler) servePublic() error {
 	h.serve("GET", "/.well-known/jwks.json", func(w http.ResponseWriter, r *http.Request) {
 		h.static(w, r, "application/json", h.app.Keyring().JWKS())
 	})
-	h.serve("GET", "/openapi.json", func(w http.ResponseWriter, r *http.Request) { h.static(w, r, "application/json", h.document.json) })
-	h.serve("GET", "/openapi.yaml", func(w http.ResponseWriter, r *http.Request) { h.static(w, r, "application/yaml", h.document.yaml) })
+	h.serve("GET", "/openapi.json", h.description("application/json", h.document.json))
+	h.serve("GET", "/openapi.yaml", h.description("application/yaml", h.document.yaml))
 	return h.serveDocs()
 }
 
@@ -31,6 +31,17 @@ func (h *Handler) static(w http.ResponseWriter, r *http.Request, kind string, bo
 	stateOf(r).operation = r.Pattern
 	w.Header().Set("Content-Type", kind)
 	w.Write(body)
+}
+
+func (h *Handler) description(kind string, text func() ([]byte, error)) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		body, err := text()
+		if err != nil {
+			h.fail(w, r, fault.Wrap(err, fault.Internal, "httpapi", "the API can't be described"))
+			return
+		}
+		h.static(w, r, kind, body)
+	}
 }
 
 // alive says that the process serves.

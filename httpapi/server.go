@@ -87,10 +87,7 @@ func New(app *tenantry.App, cfg Config) (*Handler, error) {
 	if err := check(ops); err != nil {
 		return nil, err
 	}
-	var err error
-	if h.document, err = describe(ops, app); err != nil {
-		return nil, err
-	}
+	h.document = describe(ops, app)
 	for i := range ops {
 		h.serve(ops[i].Method, ops[i].Path, h.operation(&ops[i]))
 	}
