@@ -3,6 +3,7 @@ package record
 import (
 	"strconv"
 	"strings"
+	"unsafe"
 
 	"github.com/go-json-experiment/json/jsontext"
 
@@ -41,10 +42,10 @@ func AppendDoc(dst []byte, r *Record) []byte {
 	return append(w.dst, '}')
 }
 
-// ParseDoc sets the fields of r that doc, a text that AppendDoc wrote, holds; r's strings share doc's memory.
+// ParseDoc sets the fields of r that doc, a text that AppendDoc wrote, holds; r's strings and Attributes share doc's memory.
 // It fails with fault.Internal, naming no content, where doc has another structure.
 func ParseDoc(doc string, r *Record) error {
-	s := scanner{text: doc}
+	s := scanner{text: doc, plain: strings.IndexByte(doc, '\\') < 0}
 	s.expect('{')
 	for first := true; !s.failed; first = false {
 		if s.peek() == '}' {
@@ -54,9 +55,7 @@ func ParseDoc(doc string, r *Record) error {
 		if !first {
 			s.expect(',')
 		}
-		name := s.string()
-		s.expect(':')
-		switch name {
+		switch s.name() {
 		case "code":
 			r.Code = s.string()
 		case "name":
@@ -94,9 +93,9 @@ func ParseDoc(doc string, r *Record) error {
 		case "syncMode":
 			r.SyncMode = s.string()
 		case "metadata":
-			r.Metadata = Attributes(s.value())
+			r.Metadata = shared(s.value())
 		case "attributes":
-			r.Attributes = Attributes(s.value())
+			r.Attributes = shared(s.value())
 		default:
 			s.failed = true
 		}
@@ -220,6 +219,7 @@ func (w *fieldWriter) wireTime(name string, t Time) {
 // scanner reads the JSON that AppendDoc writes: no white space, well-formed. It checks structure, not grammar.
 type scanner struct {
 	text   string
+	plain  bool // no string of the text holds an escape
 	at     int
 	failed bool
 }
@@ -239,13 +239,28 @@ func (s *scanner) expect(c byte) {
 	s.at++
 }
 
+// name moves past a member's name and its colon. The names of a document are short and hold no escape.
+func (s *scanner) name() string {
+	s.expect('"')
+	for at := s.at; at < len(s.text)-1; at++ {
+		if s.text[at] == '"' {
+			name := s.text[s.at:at]
+			s.at = at + 1
+			s.expect(':')
+			return name
+		}
+	}
+	s.failed = true
+	return ""
+}
+
 func (s *scanner) string() string {
 	if s.peek() != '"' || s.failed {
 		s.failed = true
 		return ""
 	}
 	rest := s.text[s.at+1:]
-	if n := strings.IndexByte(rest, '"'); n >= 0 && strings.IndexByte(rest[:n], '\\') < 0 {
+	if n := strings.IndexByte(rest, '"'); n >= 0 && (s.plain || strings.IndexByte(rest[:n], '\\') < 0) {
 		s.at += n + 2
 		return rest[:n]
 	}
@@ -299,6 +314,9 @@ func (s *scanner) value() string {
 	}
 	return ""
 }
+
+// shared returns text as Attributes without a copy: neither is ever written to.
+func shared(text string) Attributes { return unsafe.Slice(unsafe.StringData(text), len(text)) }
 
 func (s *scanner) time() Time {
 	t, err := ParseTime(s.string())
