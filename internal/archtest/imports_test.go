@@ -28,7 +28,7 @@ var layers = [][]string{
 	{"integrity"},
 	{"."},
 	{"httpapi", "console", "client", "internal/demo"},
-	{"internal/cli", "tenantrytest", "internal/worldtest"},
+	{"internal/cli", "tenantrytest", "internal/worldtest", "internal/proof"},
 	{"internal/apitest"},
 	{"internal/attacks"},
 	{"internal/apitest"},
