@@ -262,6 +262,10 @@ func (s *Service) Change(ctx context.Context, sc scope.Scope, key record.Key, ve
 	return Result{}, fault.New(fault.Unavailable, "command.Change", "the record changes too often to be written now; retry")
 }
 
+func codeTaken() error {
+	return fault.New(fault.AlreadyExists, "command.Change", "the code is taken by another record of this entity type; choose another code")
+}
+
 // versionOf returns the version of a record's state, 0 where there is none.
 func versionOf(current *record.Record) int64 {
 	if current == nil {
@@ -315,18 +319,8 @@ func (s *Service) prepare(view storage.View, key record.Key, current *record.Rec
 	cmd := state.Clone()
 	cmd.Status, cmd.SyncMode = record.StatusFinished, record.SyncModeSync
 	change := &storage.Change{Command: cmd, Data: state, Replace: current}
-	if typ.UniqueCode {
-		change.System = append(change.System, s.reserveCode(key, current, state)...)
-	}
-	for _, companion := range s.cfg.Companions[key.Type()] {
-		writes, err := companion(current, state)
-		if err != nil {
-			return nil, err
-		}
-		change.System = append(change.System, writes...)
-	}
-	if current == nil && !s.known.has(key.PK()) {
-		change.System = append(change.System, s.partitionWrite(key))
+	if change.System, err = s.beside(typ, key, current, state); err != nil {
+		return nil, err
 	}
 	if receipt != nil {
 		change.System = append(change.System, s.receiptWrite(*receipt, key, state.Version, created(current, state)))
@@ -431,7 +425,7 @@ func lostTo(lost *driver.Conflict, change storage.Change, receipt *Receipt) erro
 		if receipt != nil && lost.Write == offset+len(change.System)-1 {
 			return nil // the same request was first: its receipt answers
 		}
-		return fault.New(fault.AlreadyExists, "command.Change", "the code is taken by another record of this entity type; choose another code")
+		return codeTaken()
 	}
 	return nil
 }

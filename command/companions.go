@@ -3,9 +3,29 @@ package command
 import (
 	"sync"
 
+	"github.com/tenantry/tenantry/entity"
 	"github.com/tenantry/tenantry/record"
 	"github.com/tenantry/tenantry/storage"
 )
+
+// beside returns what the system keeps in the commit that makes after of before.
+func (s *Service) beside(typ entity.Type, key record.Key, before, after *record.Record) ([]storage.SystemWrite, error) {
+	var writes []storage.SystemWrite
+	if typ.UniqueCode {
+		writes = append(writes, s.reserveCode(key, before, after)...)
+	}
+	for _, companion := range s.cfg.Companions[key.Type()] {
+		more, err := companion(before, after)
+		if err != nil {
+			return nil, err
+		}
+		writes = append(writes, more...)
+	}
+	if before == nil && !s.known.has(key.PK()) {
+		writes = append(writes, s.partitionWrite(key))
+	}
+	return writes, nil
+}
 
 // reserveCode keeps (tenant, type, code) for one live record.
 func (s *Service) reserveCode(key record.Key, before, after *record.Record) []storage.SystemWrite {

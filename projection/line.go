@@ -118,9 +118,9 @@ func (l *line) advance(ctx context.Context, across storage.Across) (more bool, e
 	}
 	lanes := make([][]*record.Record, l.runner.cfg.Lanes)
 	for _, c := range changes {
-		if l.concerns(c.Command) {
-			n := l.laneOf(c.Command, len(lanes))
-			lanes[n] = append(lanes[n], c.Command)
+		if cmd, ok := storage.Shown(c.Command); ok && l.concerns(cmd) {
+			n := l.laneOf(cmd, len(lanes))
+			lanes[n] = append(lanes[n], cmd)
 		}
 	}
 	var working sync.WaitGroup

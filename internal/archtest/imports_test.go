@@ -25,7 +25,6 @@ var layers = [][]string{
 	{"audit"},
 	{"records", "tenants", "members", "settings", "sync", "report", "readmodel"},
 	{"integrity"},
-	{"integrity"},
 	{"."},
 	{"httpapi", "console", "client", "internal/demo"},
 	{"internal/cli", "tenantrytest", "internal/worldtest", "internal/proof"},
@@ -34,7 +33,7 @@ var layers = [][]string{
 	{"internal/apitest"},
 	{"cmd/tenantry", "examples/*", "bench", "bench/*"},
 
-	{"analysis", "internal/archtest", "internal/check", "internal/crash", "internal/longrun", "internal/mutants", "internal/proof"},
+	{"analysis", "internal/archtest", "internal/check", "internal/crash", "internal/longrun", "internal/mutants"},
 	{"cmd/tenantry-vet"},
 }
 
