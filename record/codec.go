@@ -45,65 +45,80 @@ func AppendDoc(dst []byte, r *Record) []byte {
 // ParseDoc sets the fields of r that doc, a text that AppendDoc wrote, holds; r's strings and Attributes share doc's memory.
 // It fails with fault.Internal, naming no content, where doc has another structure.
 func ParseDoc(doc string, r *Record) error {
-	s := scanner{text: doc, plain: strings.IndexByte(doc, '\\') < 0}
-	s.expect('{')
-	for first := true; !s.failed; first = false {
-		if s.peek() == '}' {
-			s.at++
-			break
-		}
-		if !first {
-			s.expect(',')
-		}
-		switch s.name() {
-		case "code":
-			r.Code = s.string()
-		case "name":
-			r.Name = s.string()
-		case "tenantCode":
-			r.TenantCode = s.string()
-		case "type":
-			r.Type = s.string()
-		case "isDeleted":
-			r.IsDeleted = s.value() == "true"
-			s.failed = s.failed || !r.IsDeleted
-		case "seq":
-			r.Seq = s.value()
-		case "ttl":
-			n, err := strconv.ParseInt(s.value(), 10, 64)
-			r.TTL, s.failed = n, s.failed || err != nil
-		case "source":
-			r.Source = s.string()
-		case "requestId":
-			r.RequestID = s.string()
-		case "createdAt":
-			r.CreatedAt = s.time()
-		case "createdBy":
-			r.CreatedBy = s.string()
-		case "createdIp":
-			r.CreatedIP = s.string()
-		case "updatedAt":
-			r.UpdatedAt = s.time()
-		case "updatedBy":
-			r.UpdatedBy = s.string()
-		case "updatedIp":
-			r.UpdatedIP = s.string()
-		case "status":
-			r.Status = s.string()
-		case "syncMode":
-			r.SyncMode = s.string()
-		case "metadata":
-			r.Metadata = shared(s.value())
-		case "attributes":
-			r.Attributes = shared(s.value())
-		default:
-			s.failed = true
-		}
-	}
-	if s.failed || s.at != len(doc) {
+	if !parseDoc(doc, r) {
 		return fault.New(fault.Internal, "record.ParseDoc", "a stored document is not one that this version of Tenantry writes; run tenantry verify")
 	}
 	return nil
+}
+
+func parseDoc(doc string, r *Record) bool {
+	if doc == "{}" {
+		return true
+	}
+	plain := strings.IndexByte(doc, '\\') < 0
+	for at, before := 0, byte('{'); ; before = ',' {
+		if at+1 >= len(doc) || doc[at] != before || doc[at+1] != '"' {
+			return false
+		}
+		var name, v string
+		switch name, at = nameAt(doc, at+2); name {
+		case "code":
+			r.Code, at = stringAt(doc, at, plain)
+		case "name":
+			r.Name, at = stringAt(doc, at, plain)
+		case "tenantCode":
+			r.TenantCode, at = stringAt(doc, at, plain)
+		case "type":
+			r.Type, at = stringAt(doc, at, plain)
+		case "isDeleted":
+			v, at = valueAt(doc, at)
+			if r.IsDeleted = v == "true"; !r.IsDeleted {
+				return false
+			}
+		case "seq":
+			r.Seq, at = valueAt(doc, at)
+		case "ttl":
+			v, at = valueAt(doc, at)
+			ttl, err := strconv.ParseInt(v, 10, 64)
+			if r.TTL = ttl; err != nil {
+				return false
+			}
+		case "source":
+			r.Source, at = stringAt(doc, at, plain)
+		case "requestId":
+			r.RequestID, at = stringAt(doc, at, plain)
+		case "createdAt":
+			r.CreatedAt, at = timeAt(doc, at)
+		case "createdBy":
+			r.CreatedBy, at = stringAt(doc, at, plain)
+		case "createdIp":
+			r.CreatedIP, at = stringAt(doc, at, plain)
+		case "updatedAt":
+			r.UpdatedAt, at = timeAt(doc, at)
+		case "updatedBy":
+			r.UpdatedBy, at = stringAt(doc, at, plain)
+		case "updatedIp":
+			r.UpdatedIP, at = stringAt(doc, at, plain)
+		case "status":
+			r.Status, at = stringAt(doc, at, plain)
+		case "syncMode":
+			r.SyncMode, at = stringAt(doc, at, plain)
+		case "metadata":
+			v, at = valueAt(doc, at)
+			r.Metadata = shared(v)
+		case "attributes":
+			v, at = valueAt(doc, at)
+			r.Attributes = shared(v)
+		default:
+			return false
+		}
+		if at < 0 {
+			return false
+		}
+		if at == len(doc)-1 && doc[at] == '}' {
+			return true
+		}
+	}
 }
 
 // Form says which of the three kinds of row a record is written as on the wire.
@@ -216,110 +231,89 @@ func (w *fieldWriter) wireTime(name string, t Time) {
 	}
 }
 
-// scanner reads the JSON that AppendDoc writes: no white space, well-formed. It checks structure, not grammar.
-type scanner struct {
-	text   string
-	plain  bool // no string of the text holds an escape
-	at     int
-	failed bool
-}
+// The functions below read the JSON that AppendDoc writes: no white space, well-formed; they check structure, not
+// grammar. Each reads what begins at an index of text, 0 or above, and returns it with the index behind it, below 0 where
+// something else stands there.
 
-func (s *scanner) peek() byte {
-	if s.at < len(s.text) {
-		return s.text[s.at]
-	}
-	s.failed = true
-	return 0
-}
-
-func (s *scanner) expect(c byte) {
-	if s.peek() != c {
-		s.failed = true
-	}
-	s.at++
-}
-
-// name moves past a member's name and its colon. The names of a document are short and hold no escape.
-func (s *scanner) name() string {
-	s.expect('"')
-	for at := s.at; at < len(s.text)-1; at++ {
-		if s.text[at] == '"' {
-			name := s.text[s.at:at]
-			s.at = at + 1
-			s.expect(':')
-			return name
+// nameAt reads a member's name, from behind its first quote, and its colon. The names of a document hold no escape.
+func nameAt(text string, at int) (string, int) {
+	for i := at; i < len(text)-1; i++ {
+		if text[i] == '"' && text[i+1] == ':' {
+			return text[at:i], i + 2
 		}
 	}
-	s.failed = true
-	return ""
+	return "", -1
 }
 
-func (s *scanner) string() string {
-	if s.peek() != '"' || s.failed {
-		s.failed = true
-		return ""
+// stringAt reads a string. Plain says that the text is known to hold no escape.
+func stringAt(text string, at int, plain bool) (string, int) {
+	if at >= len(text) || text[at] != '"' {
+		return "", -1
 	}
-	rest := s.text[s.at+1:]
-	if n := strings.IndexByte(rest, '"'); n >= 0 && (s.plain || strings.IndexByte(rest[:n], '\\') < 0) {
-		s.at += n + 2
-		return rest[:n]
+	rest := text[at+1:]
+	n := strings.IndexByte(rest, '"')
+	if n >= 0 && (plain || strings.IndexByte(rest[:n], '\\') < 0) {
+		return rest[:n], at + n + 2
 	}
-	start := s.at
-	s.skipString()
-	if s.failed {
-		return ""
+	end := behindString(text, at)
+	if end < 0 {
+		return "", -1
 	}
-	plain, err := jsontext.AppendUnquote(nil, s.text[start:s.at])
-	s.failed = s.failed || err != nil
-	return string(plain)
+	unquoted, err := jsontext.AppendUnquote(nil, text[at:end])
+	if err != nil {
+		return "", -1
+	}
+	return string(unquoted), end
 }
 
-// skipString moves past the string that begins here.
-func (s *scanner) skipString() {
-	s.at++
-	for !s.failed {
-		n := strings.IndexByte(s.text[min(s.at, len(s.text)):], '"')
+// behindString returns the index behind the string that begins at an index.
+func behindString(text string, at int) int {
+	for from := at + 1; ; {
+		n := strings.IndexByte(text[from:], '"')
 		if n < 0 {
-			s.failed = true
-			return
+			return -1
 		}
 		backslashes := 0
-		for at := s.at + n - 1; at >= s.at && s.text[at] == '\\'; at-- {
+		for i := from + n - 1; i >= from && text[i] == '\\'; i-- {
 			backslashes++
 		}
-		s.at += n + 1
-		if backslashes%2 == 0 {
-			return
+		if from += n + 1; backslashes%2 == 0 {
+			return from
 		}
 	}
 }
 
-// value moves past any value and returns its text, which ends where a comma or the end of the document follows.
-func (s *scanner) value() string {
-	start, depth := s.at, 0
-	for !s.failed {
-		switch c := s.peek(); {
+// valueAt reads any value, which ends where a comma or the end of the document follows.
+func valueAt(text string, at int) (string, int) {
+	start, depth := at, 0
+	for at >= 0 && at < len(text) {
+		switch c := text[at]; {
 		case c == '"':
-			s.skipString()
+			at = behindString(text, at)
 			continue
 		case depth == 0 && (c == ',' || c == '}'):
-			s.failed = s.at == start
-			return s.text[start:s.at]
+			if at == start {
+				return "", -1
+			}
+			return text[start:at], at
 		case c == '{' || c == '[':
 			depth++
 		case c == '}' || c == ']':
 			depth--
 		}
-		s.at++
+		at++
 	}
-	return ""
+	return "", -1
+}
+
+func timeAt(text string, at int) (Time, int) {
+	v, at := stringAt(text, at, true) // an escape is in no time
+	t, err := ParseTime(v)
+	if err != nil {
+		return Time{}, -1
+	}
+	return t, at
 }
 
 // shared returns text as Attributes without a copy: neither is ever written to.
 func shared(text string) Attributes { return unsafe.Slice(unsafe.StringData(text), len(text)) }
-
-func (s *scanner) time() Time {
-	t, err := ParseTime(s.string())
-	s.failed = s.failed || err != nil
-	return t
-}
