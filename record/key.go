@@ -127,7 +127,7 @@ func TenantOfID(id string) (tenant.Code, error) {
 	if !found || sk == "" {
 		return tenant.Code{}, invalidKey("the id is not ENTITY#tenant#sk")
 	}
-	_, code, _, err := SplitPK(head + Separator + text)
+	_, code, _, err := SplitPK(id[:len(head)+len(Separator)+len(text)])
 	return code, err
 }
 
