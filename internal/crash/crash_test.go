@@ -35,6 +35,7 @@ func TestKill(t *testing.T) {
 			t.Fatalf("round %d: %v", round, err)
 		}
 	}
+	v.replayed = 0
 	if err := v.inspect(t.Context(), v.told); err != nil {
 		t.Fatalf("after all rounds: %v", err)
 	}
