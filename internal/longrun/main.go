@@ -18,7 +18,6 @@ import (
 	"time"
 
 	"github.com/tenantry/tenantry"
-	"github.com/tenantry/tenantry/internal/crash"
 	"github.com/tenantry/tenantry/internal/proof"
 	"github.com/tenantry/tenantry/internal/scope"
 	"github.com/tenantry/tenantry/record"
@@ -28,7 +27,6 @@ import (
 
 // How much each proof does; the tests do a twentieth.
 const (
-	kills        = 200
 	races        = 2_000
 	operations   = 40_000
 	histories    = 20
@@ -44,7 +42,7 @@ type attempt struct {
 
 func attempts() []attempt {
 	return []attempt{
-		{"kill", fmt.Sprintf("%d kills at random moments under load from %d writers", kills, crash.Writers), kill},
+		{"kill", "200 kills at random moments under load from 8 writers", kill},
 		{"race", fmt.Sprintf("%d rounds of %d writers racing for one version", races, proof.Racers), race},
 		{"linear", fmt.Sprintf("%d histories of versioned writes and reads, %d operations in all", histories, operations), linear},
 		{"fuzz", "every fuzz target for " + fuzzTime, fuzz},
@@ -54,7 +52,6 @@ func attempts() []attempt {
 }
 
 func main() {
-	crash.Child()
 	only := flag.String("only", "", "the proofs to run, separated by commas; all by default")
 	list := flag.Bool("list", false, "say what there is, and end")
 	seed := flag.Uint64("seed", uint64(time.Now().UnixNano()), "what chance is drawn from; the time by default")
@@ -85,14 +82,9 @@ func main() {
 	}
 }
 
-func kill(ctx context.Context, seed uint64) (string, error) {
-	dir, err := os.MkdirTemp("", "longrun")
-	if err != nil {
-		return "", err
-	}
-	defer os.RemoveAll(dir)
-	res, err := crash.Run(ctx, dir, kills, seed, crash.Options{Log: func(format string, args ...any) { fmt.Printf(format+"\n", args...) }})
-	return fmt.Sprintf("%d kills, %d acknowledged commands, none lost, the store verified after each", res.Rounds, res.Acknowledged), err
+func kill(ctx context.Context, _ uint64) (string, error) {
+	err := goTest(ctx, []string{"TENANTRY_LONG_RUN=1"}, "-count=1", "-v", "-run", "^TestKill$", "./internal/crash")
+	return "200 kills, nothing acknowledged was lost, the store verified after each", err
 }
 
 // subject returns the services over a new store, for a workload.
