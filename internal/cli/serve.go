@@ -1,0 +1,315 @@
+package cli
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"net"
+	"net/http"
+	"path/filepath"
+	"runtime/debug"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/tenantry/tenantry"
+	"github.com/tenantry/tenantry/auth"
+	"github.com/tenantry/tenantry/entity"
+	"github.com/tenantry/tenantry/fault"
+	"github.com/tenantry/tenantry/guard"
+	"github.com/tenantry/tenantry/httpapi"
+	"github.com/tenantry/tenantry/internal/demo"
+	"github.com/tenantry/tenantry/storage/memory"
+)
+
+// grace is how long requests under way may take after the server was asked to end.
+const grace = 15 * time.Second
+
+// serve is the verb that runs the server.
+type serve struct {
+	Addr      string  `default:"127.0.0.1:8080" placeholder:"HOST:PORT" help:"Address to listen on; port 0 takes a free one. Defaults to 127.0.0.1:8080."`
+	AdminAddr string  `placeholder:"HOST:PORT" help:"Address of metrics and profiles, for operators only. Off unless given; with --demo a free port on 127.0.0.1."`
+	Demo      bool    `help:"Begin with three tenants and their data, and print tokens and calls to try."`
+	LogLevel  *string `enum:"debug,info,warn,error" placeholder:"LEVEL" help:"debug, info, warn or error. Defaults to info, with --demo to warn."`
+	TLSCert   string  `name:"tls-cert" placeholder:"FILE" help:"Certificate chain in PEM; with --tls-key the server speaks HTTPS."`
+	TLSKey    string  `name:"tls-key" placeholder:"FILE" help:"Private key in PEM."`
+
+	Data  string `group:"where" placeholder:"DIR" help:"Data directory, with the store and the keys that sign tokens. Defaults to tenantry-data, with --demo to tenantry-data/demo."`
+	Store string `group:"where" enum:"sqlite,memory" default:"sqlite" help:"sqlite, or memory, which forgets everything at the end. Defaults to sqlite."`
+
+	Auth         []string `group:"issuers" sep:"none" placeholder:"ISSUER" help:"An issuer of tokens: issuer=NAME,audience=NAME[,jwks=FILE or URL][,tenants=acme;bravo or *][,cross-tenant=true][,prefix=custom:]. Without jwks its keys are found by OIDC discovery. May be repeated; in the environment, one on a line."`
+	AuthIssuer   string   `group:"issuers" placeholder:"NAME" help:"Short form for one issuer: what its tokens have as iss."`
+	AuthJWKS     string   `name:"auth-jwks" group:"issuers" placeholder:"SOURCE" help:"Short form for one issuer: the file or URL of its keys. Without it they are found by OIDC discovery."`
+	AuthAudience string   `group:"issuers" placeholder:"NAME" help:"Short form for one issuer: what its tokens must have as aud, or as client_id."`
+
+	RateLimit      int           `group:"limits" default:"2000" help:"Requests per second and tenant; 0 for no limit. Defaults to 2000."`
+	RequestTimeout time.Duration `group:"limits" default:"30s" help:"How long one request may take. Defaults to 30s."`
+	MaxBody        int64         `group:"limits" default:"1048576" placeholder:"BYTES" help:"Size of the largest body. Defaults to 1048576."`
+	CORSOrigin     []string      `name:"cors-origin" group:"limits" placeholder:"ORIGIN" help:"An origin that browsers may call from, as https://app.example; may be repeated. Defaults to none."`
+
+	rules
+}
+
+// Help implements kong.HelpProvider.
+func (serve) Help() string {
+	return `One line on standard output says where the server listens, once it does; the log is JSON on standard error. SIGINT and SIGTERM
+end it: requests under way have 15 seconds. Examples:
+
+    tenantry serve --demo
+    tenantry serve --data /var/lib/tenantry --addr 0.0.0.0:8443 --tls-cert tls.crt --tls-key tls.key
+    tenantry serve --auth-issuer https://idp.example --auth-audience my-app --admin-addr 127.0.0.1:9090`
+}
+
+// Run runs the verb.
+func (v serve) Run(ctx context.Context, std IO) (err error) {
+	if err := v.check(); err != nil {
+		return err
+	}
+	issuers, err := v.issuers()
+	if err != nil {
+		return err
+	}
+	v.setDefaults()
+	log := v.log(std.Err)
+	l, err := v.listen()
+	if err != nil {
+		return err
+	}
+	defer l.close()
+	metrics := newStoreMetrics()
+	app, err := v.open(ctx, issuers, log, metrics)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err = errors.Join(err, app.Close()); err == nil {
+			log.Info("ended")
+		}
+	}()
+	handler, err := httpapi.New(app, httpapi.Config{MaxBody: v.MaxBody, Timeout: v.RequestTimeout, RateLimit: v.RateLimit,
+		Origins: v.CORSOrigin, TLS: v.TLSCert != "", Log: log})
+	if err != nil {
+		return err
+	}
+	if err := handler.Metrics().Register(metrics); err != nil {
+		return err
+	}
+	if err := app.Start(ctx); err != nil {
+		return err
+	}
+	banner, err := v.banner(ctx, app, l)
+	if err != nil {
+		return err
+	}
+	fmt.Fprint(std.Out, l.ready(), banner)
+	log.InfoContext(ctx, "serving", "url", l.url(), "version", tenantry.Version(), "store", v.Store, "data", v.Data, "issuers", len(issuers))
+	debug.FreeOSMemory() // starting took more than serving needs
+	return l.serve(ctx, handler, log)
+}
+
+// check returns what the flags can't say each for itself.
+func (v *serve) check() error {
+	var problems []fault.Field
+	add := func(field, problem string) {
+		problems = append(problems, fault.Field{Field: field, Problem: problem})
+	}
+	if v.RateLimit < 0 {
+		add("--rate-limit", "is 0 or more requests per second")
+	}
+	if v.MaxBody < 1 {
+		add("--max-body", "is at least 1 byte")
+	}
+	if v.RequestTimeout <= 0 {
+		add("--request-timeout", "is longer than 0, as 30s")
+	}
+	if (v.TLSCert == "") != (v.TLSKey == "") {
+		add("--tls-cert, --tls-key", "go together; one of them is missing")
+	}
+	for _, origin := range v.CORSOrigin {
+		if scheme, host, ok := strings.Cut(origin, "://"); !ok || scheme == "" || host == "" || strings.ContainsAny(host, "/*") {
+			add("--cors-origin", "is an exact origin without a path, as https://app.example")
+		}
+	}
+	if problems != nil {
+		return fault.Invalid("cli.serve", problems...)
+	}
+	return nil
+}
+
+func (v *serve) setDefaults() {
+	if v.Data == "" {
+		v.Data = "tenantry-data"
+		if v.Demo {
+			v.Data = filepath.Join(v.Data, "demo")
+		}
+	}
+	if v.Demo && v.AdminAddr == "" {
+		v.AdminAddr = "127.0.0.1:0"
+	}
+}
+
+func (v *serve) log(w io.Writer) *slog.Logger {
+	level := slog.LevelInfo
+	if v.Demo {
+		level = slog.LevelWarn
+	}
+	if v.LogLevel != nil {
+		level = map[string]slog.Level{"debug": slog.LevelDebug, "warn": slog.LevelWarn, "error": slog.LevelError}[*v.LogLevel]
+	}
+	return slog.New(guard.NewLogHandler(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: level})))
+}
+
+// open opens the App.
+func (v *serve) open(ctx context.Context, issuers []auth.Issuer, log *slog.Logger, metrics *storeMetrics) (*tenantry.App, error) {
+	var declared []entity.Type
+	if v.Demo {
+		declared = demo.Types()
+	}
+	cfg, err := v.config(declared...)
+	if err != nil {
+		return nil, err
+	}
+	cfg.Issuers = issuers
+	if v.Store == "memory" {
+		cfg.Store = memory.New()
+	}
+	cfg.Observe = metrics.observe
+	return directory{v.Data}.open(ctx, cfg, log)
+}
+
+// issuers returns the external issuers, those of --auth and that of the short form.
+func (v *serve) issuers() ([]auth.Issuer, error) {
+	var issuers []auth.Issuer
+	for text := range strings.SplitSeq(strings.Join(v.Auth, "\n"), "\n") {
+		if text = strings.TrimSpace(text); text == "" {
+			continue
+		}
+		iss, err := auth.ParseIssuer(text)
+		if err != nil {
+			return nil, err
+		}
+		issuers = append(issuers, iss)
+	}
+	if v.AuthIssuer == "" && v.AuthJWKS == "" && v.AuthAudience == "" {
+		return issuers, nil
+	}
+	if v.AuthIssuer == "" || v.AuthAudience == "" {
+		return nil, fault.Invalid("cli.serve", fault.Field{Field: "--auth-issuer, --auth-audience", Problem: "go together; one of them is missing"})
+	}
+	iss := auth.Issuer{Name: v.AuthIssuer, Audience: v.AuthAudience, Keys: auth.KeyFile(v.AuthJWKS)}
+	switch {
+	case v.AuthJWKS == "":
+		iss.Keys = auth.Discovery{}
+	case strings.Contains(v.AuthJWKS, "://"):
+		iss.Keys = auth.KeyURL(v.AuthJWKS)
+	}
+	return append(issuers, iss), nil
+}
+
+// listeners are the addresses of a server.
+type listeners struct {
+	api, admin net.Listener // admin is nil where there is none
+	scheme     string
+}
+
+func (v *serve) listen() (l *listeners, err error) {
+	l = &listeners{scheme: "http"}
+	defer func() {
+		if err != nil {
+			l.close()
+		}
+	}()
+	var certificate tls.Certificate
+	if v.TLSCert != "" {
+		l.scheme = "https"
+		if certificate, err = tls.LoadX509KeyPair(v.TLSCert, v.TLSKey); err != nil {
+			return l, fault.Wrap(err, fault.InvalidRequest, "cli.serve", "the certificate can't be used: %v", err)
+		}
+	}
+	if l.api, err = listen("--addr", v.Addr); err != nil {
+		return l, err
+	}
+	if v.TLSCert != "" {
+		l.api = tls.NewListener(l.api, &tls.Config{Certificates: []tls.Certificate{certificate}, NextProtos: []string{"h2", "http/1.1"}})
+	}
+	if v.AdminAddr != "" {
+		l.admin, err = listen("--admin-addr", v.AdminAddr)
+	}
+	return l, err
+}
+
+func listen(flag, addr string) (net.Listener, error) {
+	l, err := net.Listen("tcp", addr)
+	switch {
+	case err == nil:
+		return l, nil
+	case errors.Is(err, syscall.EADDRINUSE):
+		return nil, fault.Wrap(err, fault.Unavailable, "cli.serve", "%s: another program listens on %s; end it, or choose another address", flag, addr)
+	case errors.Is(err, fs.ErrPermission):
+		return nil, fault.Wrap(err, fault.InvalidRequest, "cli.serve", "%s: this user may not listen on %s; choose a port from 1024 on", flag, addr)
+	}
+	return nil, fault.Wrap(err, fault.InvalidRequest, "cli.serve", "%s: %v; the form is HOST:PORT, as 127.0.0.1:8080", flag, err)
+}
+
+// url returns the server's address as it is reached from this machine.
+func (l *listeners) url() string {
+	addr := l.api.Addr().(*net.TCPAddr)
+	host := addr.IP.String()
+	if addr.IP.IsUnspecified() {
+		host = "127.0.0.1"
+	}
+	return l.scheme + "://" + net.JoinHostPort(host, strconv.Itoa(addr.Port))
+}
+
+// ready is the line that says that the server serves.
+func (l *listeners) ready() string {
+	line := "Tenantry is ready at " + l.url() + " (the API is described at " + l.url() + "/docs/"
+	if l.admin != nil {
+		line += ", metrics are at http://" + l.admin.Addr().String() + "/metrics"
+	}
+	return line + ")\n"
+}
+
+func (l *listeners) close() {
+	for _, one := range []net.Listener{l.api, l.admin} {
+		if one != nil {
+			one.Close()
+		}
+	}
+}
+
+// serve serves until ctx ends, and then waits for the requests under way.
+func (l *listeners) serve(ctx context.Context, h *httpapi.Handler, log *slog.Logger) error {
+	servers := map[*http.Server]net.Listener{h.Server(): l.api}
+	if l.admin != nil {
+		servers[&http.Server{Handler: h.AdminHandler(), ReadHeaderTimeout: 10 * time.Second}] = l.admin
+	}
+	running, ctx := errgroup.WithContext(ctx)
+	for server, listener := range servers {
+		running.Go(func() error {
+			if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+				return fault.Wrap(err, fault.Unavailable, "cli.serve", "the server stopped listening: %v", err)
+			}
+			return nil
+		})
+	}
+	running.Go(func() error {
+		<-ctx.Done()
+		log.Info("ending; requests under way may finish", "seconds", grace.Seconds())
+		ending, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace)
+		defer cancel()
+		var closing errgroup.Group
+		for server := range servers {
+			closing.Go(func() error { return httpapi.Shutdown(ending, server) })
+		}
+		return closing.Wait()
+	})
+	return running.Wait()
+}
