@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
-	"os"
 	"runtime"
 	"strings"
 	"sync"
@@ -21,13 +20,11 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// How much the tests run: a twentieth of the long run, which sets TENANTRY_LONG_RUN.
-var rounds, operations = func() (int, int) {
-	if os.Getenv("TENANTRY_LONG_RUN") != "" {
-		return 2_000, 20_000
-	}
-	return 2_000 / 20, 20_000 / 20
-}()
+// part is how much of the long run the tests run: a twentieth.
+const (
+	rounds     = 2_000 / 20
+	operations = 20_000 / 20
+)
 
 func subject(t *testing.T, src driver.Source) proof.Subject {
 	w := worldtest.New(t, src, worldtest.Options{})
