@@ -1,179 +1,105 @@
-// Longrun proves what the tests prove a twentieth of, in full: kills, races, linearizability, fuzzing and planted bugs. It takes
-// about an hour on two cores.
+// Command longrun proves in full what the tests prove a twentieth of: kills, races, linearizability, fuzzing, hostile requests and
+// planted bugs. It takes about an hour on two cores, goes on after a failure, and ends with a table of what was measured. What
+// chance is drawn from is printed as seeds.
 //
-//	go run ./internal/longrun            # everything
-//	go run ./internal/longrun -list      # what there is
+//	go run ./internal/longrun                 # everything
+//	go run ./internal/longrun -list           # what there is
 //	go run ./internal/longrun -only kill,race
 package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"os"
-	"os/exec"
 	"os/signal"
 	"slices"
 	"strings"
 	"time"
-
-	"github.com/tenantry/tenantry"
-	"github.com/tenantry/tenantry/internal/proof"
-	"github.com/tenantry/tenantry/internal/scope"
-	"github.com/tenantry/tenantry/record"
-	"github.com/tenantry/tenantry/storage/sqlite"
-	"github.com/tenantry/tenantry/tenant"
 )
-
-// How much each proof does; the tests do a twentieth.
-const (
-	races        = 2_000
-	operations   = 40_000
-	histories    = 20
-	fuzzTime     = "60s"
-	httpRequests = "20000"
-)
-
-// attempt is one proof. Its result is a line for the table.
-type attempt struct {
-	name, what string
-	run        func(ctx context.Context, seed uint64) (result string, err error)
-}
-
-func attempts() []attempt {
-	return []attempt{
-		{"kill", "200 kills at random moments under load from 8 writers", kill},
-		{"race", fmt.Sprintf("%d rounds of %d writers racing for one version", races, proof.Racers), race},
-		{"linear", fmt.Sprintf("%d histories of versioned writes and reads, %d operations in all", histories, operations), linear},
-		{"fuzz", "every fuzz target for " + fuzzTime, fuzz},
-		{"http", httpRequests + " hostile requests over the API's description", http},
-		{"mutants", "every planted bug is caught", goRun("run", "./internal/mutants")},
-	}
-}
 
 func main() {
-	only := flag.String("only", "", "the proofs to run, separated by commas; all by default")
-	list := flag.Bool("list", false, "say what there is, and end")
-	seed := flag.Uint64("seed", uint64(time.Now().UnixNano()), "what chance is drawn from; the time by default")
-	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	failed := false
-	var table []string
-	for _, a := range attempts() {
-		if *list {
-			fmt.Printf("%-8s %s\n", a.name, a.what)
-			continue
+	if err := run(ctx, os.Stdout, attempts(), os.Args[1:]); err != nil {
+		if !errors.Is(err, flag.ErrHelp) {
+			fmt.Fprintf(os.Stdout, "longrun: %v\n", err)
 		}
-		if *only != "" && !slices.Contains(strings.Split(*only, ","), a.name) {
-			continue
-		}
-		fmt.Printf("== %s: %s (seed %d)\n", a.name, a.what, *seed)
-		began := time.Now()
-		result, err := a.run(ctx, *seed)
-		if err != nil {
-			failed, result = true, "FAILED: "+err.Error()
-		}
-		table = append(table, fmt.Sprintf("%-8s %8s  %s", a.name, time.Since(began).Round(time.Second), result))
-	}
-	fmt.Println(strings.Join(table, "\n"))
-	if failed {
+		stop()
 		os.Exit(1)
 	}
 }
 
-func kill(ctx context.Context, _ uint64) (string, error) {
-	err := goTest(ctx, []string{"TENANTRY_LONG_RUN=1"}, "-count=1", "-v", "-run", "^TestKill$", "./internal/crash")
-	return "200 kills, nothing acknowledged was lost, the store verified after each", err
+// attempt is one thing that is proved. What it measured is a line for the table, also where it fails.
+type attempt struct {
+	name, what string
+	run        func(ctx context.Context, out io.Writer, seed uint64) (measured string, err error)
 }
 
-// subject returns the services over a new store, for a workload.
-func subject(ctx context.Context) (s proof.Subject, end func(), err error) {
-	dir, err := os.MkdirTemp("", "longrun")
-	if err != nil {
-		return s, nil, err
+func run(ctx context.Context, out io.Writer, all []attempt, args []string) error {
+	flags := flag.NewFlagSet("longrun", flag.ContinueOnError)
+	flags.SetOutput(out)
+	only := flags.String("only", "", "the proofs to run, separated by commas; all by default")
+	list := flags.Bool("list", false, "say what there is, and end")
+	seed := flags.Uint64("seed", uint64(time.Now().UnixNano()), "what chance is drawn from; the time by default")
+	if err := flags.Parse(args); err != nil {
+		return err
 	}
-	app, err := tenantry.Open(ctx, tenantry.Config{Store: sqlite.At(dir)})
+	chosen, err := choose(all, *only)
 	if err != nil {
-		return s, nil, err
+		return err
 	}
-	code, err := tenant.Parse("proof")
-	if err != nil {
-		return s, nil, err
+	if *list {
+		for _, p := range chosen {
+			fmt.Fprintf(out, "%-8s %s\n", p.name, p.what)
+		}
+		return nil
 	}
-	sys := scope.NewSystem(record.NewID(), scope.Actor{UserID: "system", RequestID: "longrun", Source: "longrun"}, "prove", nil)
-	sc, err := sys.Enter(ctx, code, time.Time{})
-	return proof.Subject{Commands: app.Commands(), Data: app.Data(), Scope: sc}, func() {
-		app.Close()
-		os.RemoveAll(dir)
-	}, err
+	return prove(ctx, out, chosen, *seed)
 }
 
-func race(ctx context.Context, seed uint64) (string, error) {
-	s, end, err := subject(ctx)
-	if err != nil {
-		return "", err
+// choose returns the proofs that names, separated by commas, name; all for "".
+func choose(all []attempt, names string) ([]attempt, error) {
+	if names == "" {
+		return all, nil
 	}
-	defer end()
-	return fmt.Sprintf("%d rounds, exactly one of %d won each", races, proof.Racers), proof.Race(ctx, s, races, seed)
+	var chosen []attempt
+	for name := range strings.SplitSeq(names, ",") {
+		i := slices.IndexFunc(all, func(p attempt) bool { return p.name == name })
+		if i < 0 {
+			return nil, fmt.Errorf("there is no proof %q; -list says what there is", name)
+		}
+		chosen = append(chosen, all[i])
+	}
+	return chosen, nil
 }
 
-func linear(ctx context.Context, seed uint64) (string, error) {
-	for n := range histories {
-		s, end, err := subject(ctx)
+// prove runs proofs one after the other, whether they fail or not, and prints the table.
+func prove(ctx context.Context, out io.Writer, chosen []attempt, seed uint64) error {
+	var table strings.Builder
+	failed := 0
+	for _, p := range chosen {
+		fmt.Fprintf(out, "== %s: %s (seed %d)\n", p.name, p.what, seed)
+		began := time.Now()
+		measured, err := p.run(ctx, out, seed)
+		verdict := "ok"
 		if err != nil {
-			return "", err
+			failed++
+			verdict, measured = "FAILED", strings.TrimPrefix(measured+"; "+err.Error(), "; ")
 		}
-		err = proof.Linearizable(ctx, s, operations/histories, seed+uint64(n))
-		end()
-		if err != nil {
-			return "", err
-		}
-	}
-	return fmt.Sprintf("%d histories of %d operations are linearizable", histories, operations/histories), nil
-}
-
-// fuzz runs every fuzz target of the module for its time.
-func fuzz(ctx context.Context, _ uint64) (string, error) {
-	out, err := exec.CommandContext(ctx, "go", "test", "-list", "^Fuzz", "./...").Output()
-	if err != nil {
-		return "", err
-	}
-	var targets, n []string
-	for line := range strings.Lines(string(out)) {
-		fields := strings.Fields(line)
-		switch {
-		case len(fields) == 1 && strings.HasPrefix(fields[0], "Fuzz"):
-			targets = append(targets, fields[0])
-		case len(fields) > 1 && fields[0] == "ok":
-			for _, target := range targets {
-				if err := goTest(ctx, nil, "-run", "^$", "-fuzz", "^"+target+"$", "-fuzztime", fuzzTime, fields[1]); err != nil {
-					return "", fmt.Errorf("%s in %s: %w", target, fields[1], err)
-				}
-				n = append(n, target)
-			}
-			targets = nil
+		fmt.Fprintf(&table, "%-8s %-6s %8s  %s\n", p.name, verdict, time.Since(began).Round(time.Second), measured)
+		if ctx.Err() != nil {
+			break
 		}
 	}
-	return fmt.Sprintf("%d targets of %s each: %s", len(n), fuzzTime, strings.Join(n, " ")), nil
-}
-
-func http(ctx context.Context, _ uint64) (string, error) {
-	err := goTest(ctx, []string{"TENANTRY_FUZZ_REQUESTS=" + httpRequests}, "-count=1", "-v", "-run", "^TestRandomRequests$", "./httpapi")
-	return httpRequests + " requests, each answered as described, none with 5xx", err
-}
-
-func goTest(ctx context.Context, env []string, args ...string) error {
-	cmd := exec.CommandContext(ctx, "go", append([]string{"test", "-timeout", "60m"}, args...)...)
-	cmd.Env = append(os.Environ(), env...)
-	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
-	return cmd.Run()
-}
-
-func goRun(args ...string) func(context.Context, uint64) (string, error) {
-	return func(ctx context.Context, _ uint64) (string, error) {
-		cmd := exec.CommandContext(ctx, "go", args...)
-		cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
-		return "all caught", cmd.Run()
+	fmt.Fprintf(out, "\n%s", table.String())
+	switch {
+	case ctx.Err() != nil:
+		return fmt.Errorf("it was stopped: %w", ctx.Err())
+	case failed > 0:
+		return fmt.Errorf("%d of %d proofs failed", failed, len(chosen))
 	}
+	return nil
 }

@@ -1,0 +1,79 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"github.com/tenantry/tenantry"
+	"github.com/tenantry/tenantry/internal/proof"
+	"github.com/tenantry/tenantry/internal/scope"
+	"github.com/tenantry/tenantry/record"
+	"github.com/tenantry/tenantry/storage/sqlite"
+	"github.com/tenantry/tenantry/tenant"
+)
+
+// How much each proof does; the tests do a twentieth.
+const (
+	races      = 2_000
+	operations = 40_000
+	histories  = 20
+	requests   = 20_000
+	fuzzTime   = time.Minute
+)
+
+func attempts() []attempt {
+	longRun := []string{"TENANTRY_LONG_RUN=1"}
+	hostile := []string{fmt.Sprint("TENANTRY_FUZZ_REQUESTS=", requests)}
+	return []attempt{
+		{"kill", "200 kills at random moments under load from 8 writers", test(longRun, "-run", "^TestKill$", "./internal/crash")},
+		{"race", fmt.Sprintf("%d rounds of %d writers racing for one version", races, proof.Racers), race},
+		{"linear", fmt.Sprintf("%d histories of versioned writes and reads, %d operations in all", histories, operations), linear},
+		{"planted", "stale reads, lost updates, early and torn commits that are planted must be found", test(nil, "-run", "Found$", "./internal/proof", "./internal/crash")},
+		{"fuzz", fmt.Sprintf("every fuzz target for %v", fuzzTime), fuzz},
+		{"http", fmt.Sprintf("%d hostile requests over the API's description", requests), test(hostile, "-run", "^TestRandomRequests$", "./httpapi")},
+		{"mutants", "every planted bug makes the test fail that should notice it", mutants},
+	}
+}
+
+// with calls use with the services over a new store, for a proof.
+func with(ctx context.Context, use func(proof.Subject) error) (err error) {
+	dir, err := os.MkdirTemp("", "tenantry-longrun-")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	app, err := tenantry.Open(ctx, tenantry.Config{Store: sqlite.At(dir)})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, app.Close()) }()
+	code, err := tenant.Parse("proof")
+	if err != nil {
+		return err
+	}
+	sys := scope.NewSystem(record.NewID(), scope.Actor{UserID: "system", RequestID: "longrun", Source: "longrun"}, "prove", nil)
+	sc, err := sys.Enter(ctx, code, time.Time{})
+	if err != nil {
+		return err
+	}
+	return use(proof.Subject{Commands: app.Commands(), Data: app.Data(), Scope: sc})
+}
+
+func race(ctx context.Context, _ io.Writer, seed uint64) (string, error) {
+	measured := fmt.Sprintf("%d rounds, exactly one of %d won each", races, proof.Racers)
+	return measured, with(ctx, func(s proof.Subject) error { return proof.Race(ctx, s, races, seed) })
+}
+
+func linear(ctx context.Context, _ io.Writer, seed uint64) (string, error) {
+	for n := range uint64(histories) {
+		err := with(ctx, func(s proof.Subject) error { return proof.Linearizable(ctx, s, operations/histories, seed+n) })
+		if err != nil {
+			return fmt.Sprintf("%d histories were linearizable", n), err
+		}
+	}
+	return fmt.Sprintf("%d histories of %d operations are linearizable", histories, operations/histories), nil
+}
