@@ -87,8 +87,8 @@ const (
 type Policy struct {
 	Reach Reach
 
-	// Roles are those of which the caller needs one in the tenant; system_admin always may. Empty means any
-	// with Tenant and Shared, and system_admin only with Admin and AllTenants.
+	// Roles are those of which the caller needs one in the acting tenant; system_admin always may. Empty means any
+	// with Tenant and Shared, and system_admin only with Admin. The other reaches take none.
 	Roles []string
 
 	// Members lets every member of the tenant call an operation that reaches Admin, whatever their role.
@@ -119,21 +119,26 @@ type Request struct {
 // Grant is the guard's answer to a request that it admits. It belongs to one request and is not for concurrent use.
 type Grant struct {
 	Scope  Scope       // of the tenant that the request reaches; zero where it reaches none
-	System System      // for a system admin's Admin and AllTenants
+	System System      // with Admin and AllTenants, for a cross-tenant role
 	Acting tenant.Code // zero where the caller has no acting tenant
 
 	guard   *Guard
 	request *Request
 	target  tenant.Code
-	cross   bool // the caller acts by a cross-tenant role
+	named   bool      // the request mentions target, in the header, the path, the query or the body
+	cross   bool      // the caller acts by a cross-tenant role
+	born    time.Time // when target was created, as far as it was asked
 }
 
 // Admit decides a request before its body is read. It fails with fault.Unauthenticated, fault.InvalidKey for a malformed
 // mention, fault.TenantConflict, and TenantRequired, TenantMismatch, TenantForbidden, TenantSuspended, RoleRequired.
 func (g *Guard) Admit(ctx context.Context, r *Request) (Grant, error) {
 	p := r.Principal
-	if p == nil || r.Policy.Reach == Nothing {
+	if p == nil {
 		return Grant{}, fault.New(fault.Unauthenticated, "guard.Admit", "a bearer token is needed")
+	}
+	if r.Policy.Reach == Nothing || r.Policy.Reach > AllTenants {
+		return Grant{}, roleRequired()
 	}
 	a := &r.Actor
 	a.Issuer, a.UserID, a.UserCode, a.Email = p.Issuer(), p.Subject(), p.UserCode(), p.Email()
@@ -144,41 +149,69 @@ func (g *Guard) Admit(ctx context.Context, r *Request) (Grant, error) {
 	if grant.Acting, err = g.acting(r, grant.cross); err != nil {
 		return grant, err
 	}
-	if grant.target, err = grant.reached(); err != nil {
-		return grant, err
-	}
-	born, err := grant.exists(ctx)
+	grant.target, grant.named = grant.Acting, r.HasHeader
+	several, err := grant.name(ctx, r.Mentions)
 	if err != nil {
 		return grant, err
+	}
+	if !several && !grant.admin() && grant.atHome() {
+		grant.cross = false // there the claims decide, as for anybody
+	}
+	if r.Policy.Reach == Shared {
+		grant.target = tenant.Common()
+	}
+	if err := grant.active(ctx); err != nil {
+		return grant, err
+	}
+	if several {
+		return grant, conflict()
 	}
 	if err := grant.authorise(); err != nil {
 		return grant, err
 	}
-	return grant, grant.issue(ctx, born)
+	return grant, grant.issue(ctx)
+}
+
+// home returns the tenant that a token's bearer acts in without naming one, zero for none.
+func (g *Guard) home(p *auth.Principal) tenant.Code {
+	bound := p.Tenant()
+	if bound.IsZero() && g.cfg.SingleTenant {
+		return tenant.Single()
+	}
+	return g.canonical(bound)
+}
+
+// atHome reports whether the request needs no right to cross tenants: it stays in the tenant that the token gives.
+func (gr *Grant) atHome() bool {
+	reached := gr.target
+	switch gr.request.Policy.Reach {
+	case Self, AllTenants:
+		return false
+	case Shared:
+		reached = gr.Acting
+	}
+	return !reached.IsZero() && reached == gr.guard.home(gr.request.Principal)
 }
 
 // acting returns the tenant that the caller acts in, zero for none.
 func (g *Guard) acting(r *Request, cross bool) (tenant.Code, error) {
-	bound := g.canonical(r.Principal.Tenant())
-	if !bound.IsZero() && !r.Principal.MayAssert(bound) {
+	bound, home := !r.Principal.Tenant().IsZero(), g.home(r.Principal)
+	if (bound || !r.HasHeader) && !home.IsZero() && !r.Principal.MayAssert(home) {
 		return tenant.Code{}, forbidden()
 	}
-	if r.HasHeader {
-		named, err := g.parse(r.Header)
-		switch {
-		case err != nil:
-			return tenant.Code{}, err
-		case cross, named == bound, bound.IsZero() && named.IsCommon():
-			return named, nil
-		case bound.IsZero():
-			return tenant.Code{}, forbidden()
-		}
-		return tenant.Code{}, fault.New(fault.TenantMismatch, "guard.Admit", "the header x-tenant-code contradicts the token's tenant; leave the header out, or switch tenants")
+	if !r.HasHeader {
+		return home, nil
 	}
-	if bound.IsZero() && g.cfg.SingleTenant {
-		return tenant.Single(), nil
+	named, err := g.parse(r.Header)
+	switch {
+	case err != nil:
+		return tenant.Code{}, err
+	case cross, bound && named == home, !bound && named.IsCommon():
+		return named, nil
+	case !bound:
+		return tenant.Code{}, forbidden()
 	}
-	return bound, nil
+	return tenant.Code{}, fault.New(fault.TenantMismatch, "guard.Admit", "the header x-tenant-code contradicts the token's tenant; leave the header out, or switch tenants")
 }
 
 func (g *Guard) parse(text string) (tenant.Code, error) {
@@ -194,96 +227,107 @@ func (g *Guard) canonical(code tenant.Code) tenant.Code {
 }
 
 // each calls visit for every tenant that m names. It fails with fault.InvalidKey for a malformed mention.
-func (g *Guard) each(m Mentions, visit func(tenant.Code) error) error {
+func (g *Guard) each(m Mentions, visit func(tenant.Code)) error {
 	for _, text := range m.Codes {
-		code, err := g.parse(text)
+		code, err := tenant.Parse(text)
 		if err != nil {
 			return err
 		}
-		if err := visit(code); err != nil {
-			return err
-		}
+		visit(g.canonical(code))
 	}
 	for _, pk := range m.PKs {
 		_, code, _, err := record.SplitPK(pk)
 		if err != nil {
 			return err
 		}
-		if err := visit(g.canonical(code)); err != nil {
-			return err
-		}
+		visit(g.canonical(code))
 	}
 	for _, id := range m.IDs {
 		code, err := record.TenantOfID(id)
 		if err != nil {
 			return err
 		}
-		if err := visit(g.canonical(code)); err != nil {
-			return err
-		}
+		visit(g.canonical(code))
 	}
 	return nil
 }
 
-// reached returns the tenant that the request reaches: the one it mentions, else the acting one.
-func (gr *Grant) reached() (tenant.Code, error) {
-	r, target, named := gr.request, gr.Acting, false
-	if gr.cross && r.HasHeader {
-		named = true
-	}
-	err := gr.guard.each(r.Mentions, func(code tenant.Code) error {
-		if !gr.cross {
-			if code != gr.Acting && !(r.Policy.Reach == Shared && code.IsCommon()) {
-				return forbidden()
-			}
-			return nil
+// name takes the tenants that m mentions: the first one becomes the target, where none was mentioned before. It fails with
+// fault.InvalidKey for a malformed mention before anything else, and with fault.TenantForbidden for a tenant that the
+// caller may not use. Several reports whether those that the caller may use are more than one.
+func (gr *Grant) name(ctx context.Context, m Mentions) (several bool, err error) {
+	foreign, failed := false, error(nil)
+	err = gr.guard.each(m, func(code tenant.Code) {
+		if gr.named && code == gr.target || foreign || failed != nil {
+			return
 		}
-		if named && code != target {
-			return conflict()
+		var state State
+		if state, foreign, failed = gr.use(ctx, code); foreign || failed != nil {
+			return
 		}
-		target, named = code, true
-		return nil
+		if gr.named {
+			several = true
+			return
+		}
+		gr.target, gr.named, gr.born = code, true, state.Born
 	})
-	if r.Policy.Reach == Shared {
-		target = tenant.Common()
+	switch {
+	case err != nil:
+		return false, err
+	case failed != nil:
+		return false, failed
+	case foreign:
+		return false, forbidden()
 	}
-	return target, err
+	return several, nil
 }
 
-// exists checks that the acting tenant exists and is active, and that the tenant reached exists. It returns
-// when the tenant reached was created.
-func (gr *Grant) exists(ctx context.Context) (born time.Time, err error) {
+// use reports whether a tenant that the request mentions is foreign to the caller. The state is known only of one that
+// the caller reaches by a cross-tenant role.
+func (gr *Grant) use(ctx context.Context, code tenant.Code) (state State, foreign bool, err error) {
+	reach := gr.request.Policy.Reach
+	switch {
+	case reach == Shared && code.IsCommon():
+		return state, false, nil
+	case !gr.cross:
+		return state, code != gr.Acting, nil
+	case code.IsCommon():
+		return state, !gr.admin(), nil
+	case reach >= Admin:
+		return state, false, nil
+	}
+	state, err = gr.guard.lookup(ctx, code)
+	return state, !state.Exists, err
+}
+
+// active checks that the tenant acted in exists and is active, where the operation needs one.
+func (gr *Grant) active(ctx context.Context) error {
 	r := gr.request
 	switch reach := r.Policy.Reach; {
 	case reach == Self, reach >= Admin && gr.cross:
-		return born, nil
-	case gr.Acting.IsZero() && !(gr.cross && !gr.target.IsZero()):
-		return born, fault.New(fault.TenantRequired, "guard.Admit", "no tenant is named: the token has none; a system admin names one in the header x-tenant-code")
-	case gr.Acting.IsCommon() && !gr.cross && reach != Shared:
-		return born, forbidden()
+		return nil
+	case gr.Acting.IsZero() && gr.cross && !gr.target.IsZero():
+		return nil
+	case gr.Acting.IsZero():
+		return fault.New(fault.TenantRequired, "guard.Admit", "no tenant is named: the token has none; a system admin names one in the header x-tenant-code")
+	case gr.Acting.IsCommon() && reach != Shared && !gr.admin():
+		return forbidden()
 	}
-	if !gr.Acting.IsZero() {
-		state, err := gr.guard.lookup(ctx, gr.Acting)
-		switch {
-		case err != nil:
-			return born, err
-		case !state.Exists:
-			return born, forbidden()
-		case state.Suspended:
-			return born, fault.New(fault.TenantSuspended, "guard.Admit", "the tenant is suspended; ask the operator of this system")
-		case r.Principal.External() && r.Principal.IssuedAt().Unix() < state.Born.Unix() && !state.Born.IsZero():
-			return born, fault.New(fault.Unauthenticated, "guard.Admit", "the token is older than its tenant; sign in again")
-		}
-		born = state.Born
+	state, err := gr.guard.lookup(ctx, gr.Acting)
+	switch {
+	case err != nil:
+		return err
+	case !state.Exists:
+		return forbidden()
+	case state.Suspended:
+		return fault.New(fault.TenantSuspended, "guard.Admit", "the tenant is suspended; ask the operator of this system")
+	case r.Principal.External() && r.Principal.IssuedAt().Unix() < state.Born.Unix() && !state.Born.IsZero():
+		return fault.New(fault.Unauthenticated, "guard.Admit", "the token is older than its tenant; sign in again")
 	}
-	if gr.target == gr.Acting || r.Policy.Reach == Shared {
-		return born, nil
+	if gr.target == gr.Acting {
+		gr.born = state.Born
 	}
-	state, err := gr.guard.lookup(ctx, gr.target)
-	if err == nil && !state.Exists {
-		err = forbidden()
-	}
-	return state.Born, err
+	return nil
 }
 
 func (g *Guard) lookup(ctx context.Context, code tenant.Code) (State, error) {
@@ -295,23 +339,22 @@ func (g *Guard) lookup(ctx context.Context, code tenant.Code) (State, error) {
 
 // authorise checks the caller's role. A cross-tenant role other than system_admin acts in a tenant with that role.
 func (gr *Grant) authorise() error {
-	policy := gr.request.Policy
-	if gr.cross && gr.request.Actor.Role == SystemAdmin {
+	if gr.admin() {
 		return nil
 	}
 	if !gr.cross {
-		gr.request.Actor.Role = gr.request.Principal.RoleIn(gr.target)
+		gr.request.Actor.Role = gr.request.Principal.RoleIn(gr.Acting)
 	}
-	allowed := false
+	policy, allowed := gr.request.Policy, false
 	switch policy.Reach {
 	case Self:
 		allowed = true
 	case Tenant, Shared:
-		allowed = len(policy.Roles) == 0 && !(policy.Reach == Tenant && gr.target.IsCommon())
+		allowed = len(policy.Roles) == 0 || gr.has(policy.Roles)
 	case Admin:
-		allowed = policy.Members && !gr.cross
+		allowed = policy.Members && !gr.cross || gr.has(policy.Roles)
 	}
-	if !allowed && !gr.has(policy.Roles) {
+	if !allowed {
 		return roleRequired()
 	}
 	return nil
@@ -337,20 +380,23 @@ func (gr *Grant) Actor() Actor { return gr.request.Actor }
 // Crosses reports whether the caller acts by a cross-tenant role.
 func (gr *Grant) Crosses() bool { return gr.cross }
 
-// has reports whether the caller has one of roles in the tenant reached.
+// admin reports whether the caller is a system admin.
+func (gr *Grant) admin() bool { return gr.cross && gr.request.Actor.Role == SystemAdmin }
+
+// has reports whether the caller has one of roles in the tenant acted in.
 func (gr *Grant) has(roles []string) bool {
 	for _, role := range roles {
-		if gr.cross && gr.request.Actor.Role == role || !gr.cross && gr.request.Principal.HasRole(gr.target, role) {
+		if gr.cross && gr.request.Actor.Role == role || !gr.cross && gr.request.Principal.HasRole(gr.Acting, role) {
 			return true
 		}
 	}
 	return false
 }
 
-// Need fails with fault.RoleRequired unless the caller is a system admin or has one of roles in the tenant reached.
+// Need fails with fault.RoleRequired unless the caller is a system admin or has one of roles in the tenant acted in.
 // No roles means that any will do.
 func (gr *Grant) Need(roles []string) error {
-	if len(roles) == 0 || gr.cross && gr.request.Actor.Role == SystemAdmin || gr.has(roles) {
+	if len(roles) == 0 || gr.admin() || gr.has(roles) {
 		return nil
 	}
 	return roleRequired()
@@ -361,68 +407,63 @@ func roleRequired() error {
 }
 
 // issue makes the Scope, and the System where the request crosses tenants.
-func (gr *Grant) issue(ctx context.Context, born time.Time) error {
+func (gr *Grant) issue(ctx context.Context) error {
 	r := gr.request
-	switch r.Policy.Reach {
-	case Shared:
+	reach := r.Policy.Reach
+	switch {
+	case reach == Self:
+		return nil
+	case reach == Shared:
 		gr.Scope = scope.New(tenant.Common(), scope.SharedRead, time.Time{}, &r.Actor)
 		return nil
-	case Self:
-		return nil
-	case Tenant:
-		if !gr.cross || gr.target == gr.guard.canonical(r.Principal.Tenant()) {
-			gr.Scope = scope.New(gr.target, scope.Full, born, &r.Actor)
-			return nil
-		}
-	case Admin:
-		if !gr.cross {
-			gr.Scope = scope.New(gr.target, scope.Full, born, &r.Actor)
-			return nil
-		}
-	}
-	gr.System = scope.NewSystem(record.NewID(), r.Actor, "request by "+r.Actor.Role, gr.guard.cfg.Auditor)
-	if r.Policy.Reach == AllTenants || gr.target.IsZero() || r.Policy.TargetInBody {
+	case !gr.cross, reach == Tenant && gr.atHome():
+		gr.Scope = scope.New(gr.target, scope.Full, gr.born, &r.Actor)
 		return nil
 	}
-	return gr.enter(ctx, born)
+	crossing := scope.NewSystem(record.NewID(), r.Actor, "request by "+r.Actor.Role, gr.guard.cfg.Auditor)
+	if reach >= Admin {
+		gr.System = crossing
+	}
+	if reach == AllTenants || gr.target.IsZero() || gr.open() {
+		return nil
+	}
+	return gr.enter(ctx, crossing)
 }
 
-func (gr *Grant) enter(ctx context.Context, born time.Time) (err error) {
-	gr.Scope, err = gr.System.Enter(ctx, gr.target, born)
+// open reports whether the body names the tenant that the request reaches.
+func (gr *Grant) open() bool {
+	return gr.cross && gr.request.Policy.Reach == Admin && gr.request.Policy.TargetInBody
+}
+
+func (gr *Grant) enter(ctx context.Context, crossing System) (err error) {
+	gr.Scope, err = crossing.Enter(ctx, gr.target, gr.born)
 	return err
 }
 
 // Body decides the mentions of the request's body, after it was read and found well-formed. With TargetInBody the Scope is
-// issued here. It fails as Admit does.
+// issued here. It fails as Admit does, and takes back then what Admit issued.
 func (gr *Grant) Body(ctx context.Context, m Mentions) error {
-	r := gr.request
-	inBody := r.Policy.TargetInBody && gr.cross
-	named := !gr.target.IsZero() && (!inBody || r.HasHeader)
-	err := gr.guard.each(m, func(code tenant.Code) error {
-		switch {
-		case !gr.cross && code != gr.Acting:
-			return forbidden()
-		case gr.cross && named && code != gr.target:
-			if state, err := gr.guard.lookup(ctx, code); err != nil || !state.Exists {
-				return cmpErr(err, forbidden())
-			}
-			return conflict()
-		case gr.cross && r.Policy.Reach < AllTenants:
-			gr.target, named = code, true
-		}
-		return nil
-	})
-	if err != nil || !inBody || gr.target.IsZero() {
-		return err
+	err := gr.body(ctx, m)
+	if err != nil {
+		gr.Scope, gr.System = Scope{}, System{}
 	}
-	return gr.enter(ctx, time.Time{})
+	return err
 }
 
-func cmpErr(err, other error) error {
-	if err != nil {
-		return err
+func (gr *Grant) body(ctx context.Context, m Mentions) error {
+	if !gr.open() && gr.request.Policy.Reach != AllTenants && !gr.target.IsZero() {
+		gr.named = true // the request reaches its target, whether it mentions it or not
 	}
-	return other
+	several, err := gr.name(ctx, m)
+	switch {
+	case err != nil:
+		return err
+	case several:
+		return conflict()
+	case !gr.open() || gr.target.IsZero():
+		return nil
+	}
+	return gr.enter(ctx, gr.System)
 }
 
 func forbidden() error {
