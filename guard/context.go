@@ -3,6 +3,7 @@ package guard
 import (
 	"context"
 	"log/slog"
+	"slices"
 
 	"github.com/tenantry/tenantry/tenant"
 )
@@ -32,29 +33,59 @@ func (l *Line) Set(a Actor, code tenant.Code) {
 	l.userID, l.tenant, l.known = a.UserID, code, true
 }
 
-// NewLogHandler returns a handler that adds tenantCode, userId and requestId of the context to every line. One that does
-// already is returned as it is.
+// NewLogHandler returns a handler that adds tenantCode, userId and requestId of the context to every line, outside of the
+// logger's groups. One that does already is returned as it is.
 func NewLogHandler(next slog.Handler) slog.Handler {
 	if h, ok := next.(logHandler); ok {
 		return h
 	}
-	return logHandler{next}
+	return logHandler{Handler: next, outside: next}
 }
 
-type logHandler struct{ slog.Handler }
+type logHandler struct {
+	slog.Handler
+
+	outside slog.Handler                      // as it was before the first group
+	inside  []func(slog.Handler) slog.Handler // the first group and what came after it; empty without groups
+}
 
 func (h logHandler) Handle(ctx context.Context, line slog.Record) error {
-	if l, ok := ctx.Value(lineKey{}).(*Line); ok {
-		if l.known {
-			line.AddAttrs(slog.String("tenantCode", l.tenant.String()), slog.String("userId", l.userID))
-		}
-		line.AddAttrs(slog.String("requestId", l.requestID))
+	l, ok := ctx.Value(lineKey{}).(*Line)
+	if !ok {
+		return h.Handler.Handle(ctx, line)
 	}
-	return h.Handler.Handle(ctx, line)
+	attrs := make([]slog.Attr, 0, 3)
+	if l.known {
+		attrs = append(attrs, slog.String("tenantCode", l.tenant.String()), slog.String("userId", l.userID))
+	}
+	attrs = append(attrs, slog.String("requestId", l.requestID))
+	if len(h.inside) == 0 {
+		line = line.Clone() // other handlers may hold it too
+		line.AddAttrs(attrs...)
+		return h.Handler.Handle(ctx, line)
+	}
+	next := h.outside.WithAttrs(attrs)
+	for _, again := range h.inside {
+		next = again(next)
+	}
+	return next.Handle(ctx, line)
 }
 
 func (h logHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
-	return logHandler{h.Handler.WithAttrs(attrs)}
+	if len(h.inside) == 0 {
+		next := h.Handler.WithAttrs(attrs)
+		return logHandler{Handler: next, outside: next}
+	}
+	return h.within(func(next slog.Handler) slog.Handler { return next.WithAttrs(attrs) })
 }
 
-func (h logHandler) WithGroup(name string) slog.Handler { return logHandler{h.Handler.WithGroup(name)} }
+func (h logHandler) WithGroup(name string) slog.Handler {
+	if name == "" {
+		return h
+	}
+	return h.within(func(next slog.Handler) slog.Handler { return next.WithGroup(name) })
+}
+
+func (h logHandler) within(more func(slog.Handler) slog.Handler) slog.Handler {
+	return logHandler{Handler: more(h.Handler), outside: h.outside, inside: append(slices.Clip(h.inside), more)}
+}
