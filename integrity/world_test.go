@@ -2,7 +2,9 @@ package integrity_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
 	"testing"
 
@@ -37,12 +39,15 @@ var (
 	note    = record.MustEntityType("NOTE")
 )
 
-// own is a handler that wants no command of another tenant.
+// own is a handler that wants no command of another tenant, and fails for records that are named so.
 type own struct{ t *testing.T }
 
 func (h own) Up(_ context.Context, sc guard.Scope, cmd *record.Record) error {
 	if _, rest, _ := strings.Cut(cmd.PK, "#"); rest != sc.Tenant().String() && !strings.HasPrefix(rest, sc.Tenant().String()+"#") {
 		h.t.Errorf("a handler for %s got the command %s", sc.Tenant(), cmd.ID())
+	}
+	if cmd.SK == "fails" {
+		return errors.New("as its name says")
 	}
 	return nil
 }
@@ -59,6 +64,7 @@ func newWorld(t *testing.T) *world {
 		}),
 		Entities: []entity.Type{{Name: product, UniqueCode: true}},
 		Handlers: []projection.Registration{{Name: "own", Handler: own{t}}},
+		Log:      slog.New(slog.DiscardHandler),
 	})
 	return w
 }
@@ -74,6 +80,7 @@ func (w *world) populate() {
 		}
 		w.publish(sc, note, "gone", 3)
 		w.delete(sc, note, "gone")
+		w.publish(sc, note, "fails", 2)
 		w.delete(sc, product, "p2")
 		w.publish(sc, product, "p2", 1) // begins a new life
 		w.publish(sc, note, "x", 2, "2026-11")
