@@ -316,7 +316,7 @@ func TestModel(t *testing.T) {
 	w := newWorld(t)
 	admitted, refused := 0, 0
 	rapid.Check(t, func(t *rapid.T) {
-		for range 50 {
+		for range 20 {
 			s := draw(t)
 			got, grant := w.decide(s.caller, s.ask())
 			want := s.decide()
