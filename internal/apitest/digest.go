@@ -20,8 +20,9 @@ import (
 // Digests are the digests of everything in a store, by the tenant that it is keyed to.
 type Digests map[string]string
 
-// left are the words of what a refused request may add to: the log of crossings, and what is kept of requests and readers.
-var left = []string{"AUDIT", "ANSWER", "RECEIPT", "CHECKPOINT"}
+// left are the words of what belongs to no tenant, or may grow by a refused request: the log of crossings, what is kept of requests
+// and readers, and the mark that some tenant changed.
+var left = []string{"AUDIT", "ANSWER", "RECEIPT", "CHECKPOINT", "EPOCH"}
 
 // Digest returns the digests of everything that is keyed to each tenant: data, command and history rows, and what the system
 // keeps; the log of crossings is left out. Handlers have seen everything by then.
