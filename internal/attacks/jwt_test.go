@@ -153,7 +153,9 @@ func TestJWT(t *testing.T) {
 		a.wants(listed(w.keep(apitest.Sign(header, escaped, apitest.TrustedKey()), "alpha")), 401)
 	})
 	w.attack(t, "JWT-17", func(a *attack) {
-		gated := func(roles any) apitest.Request { return get(w.signed("ua", apitest.Claims{"custom:roles": roles}), "/api/audit") }
+		gated := func(roles any) apitest.Request {
+			return get(w.signed("ua", apitest.Claims{"custom:roles": roles}), "/api/audit")
+		}
 		a.honest(gated(`[{"tenant":"alpha","role":"admin"}]`))
 		entry := `{"tenant":"alpha","role":"admin"},`
 		for _, roles := range []any{"admin", `{}`, `null`, `"x"`, `[1]`, `[{"tenant":1}]`, strings.Repeat("[", 5000) + strings.Repeat("]", 5000),

@@ -118,7 +118,9 @@ func (w *world) signed(name string, other apitest.Claims) string {
 }
 
 // claims returns the claims of a good token of a user.
-func (w *world) claims(name string) apitest.Claims { return w.IdP.Claims(name).With(users[name].claims) }
+func (w *world) claims(name string) apitest.Claims {
+	return w.IdP.Claims(name).With(users[name].claims)
+}
 
 func (w *world) keep(token string, reads ...string) string {
 	w.mu.Lock()
@@ -310,3 +312,6 @@ const tenantHeader = "X-Tenant-Code"
 
 // lines joins the lines of a raw request.
 func lines(l ...string) string { return strings.Join(l, "\n") + "\n" }
+
+// replaced returns path with code where it has a place for a tenant.
+func replaced(path, code string) string { return strings.ReplaceAll(path, "%s", code) }
