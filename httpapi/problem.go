@@ -135,7 +135,9 @@ func (h *Handler) unknown(w http.ResponseWriter, r *http.Request) {
 	h.fail(w, r, fault.New(fault.MethodNotAllowed, "httpapi", "this route does not take the method of the request; the header Allow names those that it takes"))
 }
 
-func noRoute() error { return fault.New(fault.NotFound, "httpapi", "there is no such route; see /docs") }
+func noRoute() error {
+	return fault.New(fault.NotFound, "httpapi", "there is no such route; see /docs")
+}
 
 // knownMethod returns a method as log lines and traces repeat it.
 func knownMethod(method string) string {

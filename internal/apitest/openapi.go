@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 )
 
@@ -71,7 +72,24 @@ func (ts *types) UnmarshalJSON(text []byte) error {
 	return json.Unmarshal(text, (*[]string)(ts))
 }
 
+// docs keeps what was read, by the operations that it describes: a server takes a while to write the document.
+var docs sync.Map
+
 func (s *Server) readDoc(t testing.TB) *Doc {
+	t.Helper()
+	var ids strings.Builder
+	for _, op := range s.App.Operations() {
+		ids.WriteString(op.ID + " " + op.Method + " " + op.Path + "\n")
+	}
+	if d, ok := docs.Load(ids.String()); ok {
+		return d.(*Doc)
+	}
+	d := s.fetchDoc(t)
+	docs.Store(ids.String(), d)
+	return d
+}
+
+func (s *Server) fetchDoc(t testing.TB) *Doc {
 	t.Helper()
 	var text struct {
 		Paths map[string]map[string]struct {

@@ -112,3 +112,15 @@ func (s *Server) Token(user string) string {
 	}
 	return s.IdP.Token(user, claimsOf(user))
 }
+
+// Eventually waits until ok returns true, for what a server does after it answered. It fails the test after 10 seconds.
+func Eventually(t testing.TB, ok func() bool) {
+	t.Helper()
+	poll := time.NewTicker(time.Millisecond)
+	defer poll.Stop()
+	for end := time.Now().Add(10 * time.Second); !ok(); <-poll.C {
+		if time.Now().After(end) {
+			t.Fatal("it did not happen within 10 seconds")
+		}
+	}
+}
