@@ -266,7 +266,7 @@ func (c *rowCheck) parkedRow() {
 		SK      string `json:"sk"`
 		Version int64  `json:"version"`
 	}
-	if err := c.row.Attributes.Decode(&value); err != nil || value.Version < 1 || c.sk != pkOf(value.Handler, value.PK, value.SK) {
+	if err := c.row.Attributes.Decode(&value); err != nil || value.Version < 1 || c.sk != pkOf(value.Handler, value.PK)+"@"+value.SK {
 		c.wrong(Checkpoints, "the row does not name the record that is parked")
 	}
 }

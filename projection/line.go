@@ -2,9 +2,11 @@ package projection
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"hash/maphash"
 	"log/slog"
+	"strings"
 	"sync"
 	"time"
 
@@ -22,15 +24,28 @@ type line struct {
 	runner *Runner
 	reg    Registration
 
-	mu         sync.Mutex
+	requests chan request  // of operators
+	ended    chan struct{} // closed when the line has come to its end
+
+	mu         sync.Mutex // the line's goroutine and its lanes write, others read
 	position   driver.Position
 	checkpoint storage.Row
 	aside      map[recordKey]*parked
 	caught     map[recordKey]int64 // versions handled ahead of the feed, when a record came back in line
-	wake       chan struct{}
 }
 
-// parked is a record whose handler failed. Commands from Version on wait.
+// request is what an operator asks of a line, carried out by its own goroutine between its other work.
+type request struct {
+	do   func(context.Context) error
+	done chan error
+}
+
+func newLine(r *Runner, reg Registration) *line {
+	return &line{runner: r, reg: reg, requests: make(chan request), ended: make(chan struct{}),
+		aside: map[recordKey]*parked{}, caught: map[recordKey]int64{}}
+}
+
+// parked is a record whose handler failed. Commands from Version on wait. It is not changed once it is kept.
 type parked struct {
 	row      storage.Row
 	Handler  string `json:"handler"`
@@ -51,15 +66,9 @@ const owner = "common"
 
 // load reads the checkpoint and the records aside.
 func (l *line) load(ctx context.Context) error {
-	row, err := l.runner.cfg.Checkpoints.Get(ctx, owner, l.reg.Name)
-	if err != nil {
+	if err := l.loadCheckpoint(ctx); err != nil {
 		return err
 	}
-	var v checkpointValue
-	if err := row.Value.Decode(&v); err != nil {
-		return err
-	}
-	l.checkpoint, l.position = row, driver.Position(v.Position)
 	for after := ""; ; {
 		rows, err := l.runner.cfg.Parked.List(ctx, owner, l.reg.Name+record.Separator, after, 500)
 		if err != nil {
@@ -80,7 +89,23 @@ func (l *line) load(ctx context.Context) error {
 	}
 }
 
+func (l *line) loadCheckpoint(ctx context.Context) error {
+	row, err := l.runner.cfg.Checkpoints.Get(ctx, owner, l.reg.Name)
+	if err != nil {
+		return err
+	}
+	var v checkpointValue
+	if err := row.Value.Decode(&v); err != nil {
+		return err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.checkpoint, l.position = row, driver.Position(v.Position)
+	return nil
+}
+
 func (l *line) run(ctx context.Context) {
+	defer close(l.ended)
 	signal, stop := l.runner.cfg.Store.Committed()
 	defer stop()
 	sys := scope.NewSystem("", scope.Actor{UserID: "system"}, "run handler "+l.reg.Name, nil)
@@ -97,14 +122,16 @@ func (l *line) run(ctx context.Context) {
 			l.runner.cfg.Log.ErrorContext(ctx, "a handler's line stands still and tries again", "handler", l.reg.Name, "error", err)
 		}
 		l.retryDue(ctx)
+		rest := l.untilNext(err != nil)
 		if more && err == nil {
-			continue
+			rest = 0
 		}
-		timer.Reset(l.untilNext(err != nil))
+		timer.Reset(rest)
 		select {
 		case <-ctx.Done():
 		case <-signal:
-		case <-l.wake:
+		case ask := <-l.requests:
+			ask.done <- ask.do(ctx)
 		case <-timer.C:
 		}
 	}
@@ -168,7 +195,7 @@ func (l *line) walk(ctx context.Context, cmds []*record.Record) error {
 				}
 			}
 		}
-		l.runner.settled(keyOf(cmd), cmd.Version)
+		l.runner.settled(l, keyOf(cmd), cmd.Version)
 	}
 	return nil
 }
@@ -216,9 +243,7 @@ func recovered(err *error) {
 func (l *line) failed(ctx context.Context, p *parked, cause error) error {
 	p.Attempts++
 	p.Reason = cause.Error()
-	if len(p.Reason) > 500 {
-		p.Reason = p.Reason[:500]
-	}
+	p.Reason = strings.ToValidUTF8(p.Reason[:min(len(p.Reason), 500)], "")
 	p.Next = 0
 	level := slog.LevelError
 	if p.Attempts < l.runner.cfg.Attempts {
@@ -250,7 +275,7 @@ func (l *line) keep(ctx context.Context, p *parked) error {
 func (p *parked) key() recordKey { return recordKey{p.PK, p.SK} }
 
 func (l *line) asideKey(p *parked) string {
-	return l.reg.Name + record.Separator + p.PK + record.Separator + p.SK
+	return l.reg.Name + record.Separator + p.PK + "@" + p.SK // a PK holds no @
 }
 
 func (l *line) moveTo(ctx context.Context, position driver.Position) error {
@@ -260,7 +285,11 @@ func (l *line) moveTo(ctx context.Context, position driver.Position) error {
 	}
 	row := l.checkpoint
 	row.Value = value
-	if err := l.runner.cfg.Checkpoints.Commit(ctx, l.runner.cfg.Checkpoints.Put(row)); err != nil {
+	err = l.runner.cfg.Checkpoints.Commit(ctx, l.runner.cfg.Checkpoints.Put(row))
+	if _, moved := errors.AsType[*driver.Conflict](err); moved { // another process runs the handler too: go on where it came to
+		return l.loadCheckpoint(ctx)
+	}
+	if err != nil {
 		return err
 	}
 	row.Version++

@@ -51,50 +51,73 @@ func (l *line) parkedOf(sc scope.Scope) (out []Parked) {
 }
 
 // Retry gives a parked record its attempts back and tries it at once. It fails with fault.NotFound where the record
-// does not wait for that handler.
+// does not wait for that handler, and with fault.Unavailable where the handlers don't run.
 func (r *Runner) Retry(ctx context.Context, handler string, key record.Key) error {
 	return r.amend(ctx, handler, key, func(p *parked) { p.Attempts = 0 })
 }
 
-// Skip gives up the command that failed and goes on with the one after it. It fails as Retry does.
+// Skip gives up the command that failed and goes on with the one after it; in a replay that can't take back, it gives up
+// taking back and goes on with carrying out. It fails as Retry does.
 func (r *Runner) Skip(ctx context.Context, handler string, key record.Key) error {
-	return r.amend(ctx, handler, key, func(p *parked) { p.Version, p.Attempts, p.Undo = p.Version+1, 0, false })
+	return r.amend(ctx, handler, key, func(p *parked) {
+		if !p.Undo {
+			p.Version++
+		}
+		p.Attempts, p.Undo = 0, false
+	})
 }
 
 func (r *Runner) amend(ctx context.Context, handler string, key record.Key, change func(*parked)) error {
-	l, err := r.find(handler)
-	if err != nil {
-		return err
-	}
-	l.mu.Lock()
-	p, ok := l.aside[recordKey{key.PK(), key.SK()}]
-	l.mu.Unlock()
-	if !ok {
-		return fault.New(fault.NotFound, "projection", "this record does not wait for this handler")
-	}
-	next := *p
-	change(&next)
-	return l.tryNow(ctx, &next)
+	return r.ask(ctx, handler, func(ctx context.Context, l *line) error {
+		waiting, ok := l.aside[recordKey{key.PK(), key.SK()}]
+		if !ok {
+			return fault.New(fault.NotFound, "projection", "this record does not wait for this handler")
+		}
+		next := *waiting
+		change(&next)
+		return l.tryNow(ctx, &next)
+	})
 }
 
 // Replay runs a handler anew for a record from a version on: Down for what was carried out, newest first, then Up in
-// order. The record stands aside until that is done. It is for a handler whose defect was mended.
+// order. The record stands aside until that is done. It is for a handler whose defect was mended. It fails with fault.NotFound
+// where there is no handler of the name, and with fault.Unavailable where the handlers don't run.
 func (r *Runner) Replay(ctx context.Context, handler string, key record.Key, from int64) error {
+	return r.ask(ctx, handler, func(ctx context.Context, l *line) error {
+		p := &parked{Handler: handler, PK: key.PK(), SK: key.SK(), Version: max(1, from), Undo: true}
+		if waiting, ok := l.aside[p.key()]; ok {
+			p.Version = min(p.Version, waiting.Version)
+		}
+		return l.tryNow(ctx, p)
+	})
+}
+
+// ask has a handler's line do something between its other work, and returns what came of it.
+func (r *Runner) ask(ctx context.Context, handler string, do func(context.Context, *line) error) error {
 	l, err := r.find(handler)
 	if err != nil {
 		return err
 	}
-	return l.tryNow(ctx, &parked{Handler: handler, PK: key.PK(), SK: key.SK(), Version: max(1, from), Undo: true})
+	r.mu.Lock()
+	running := r.running
+	r.mu.Unlock()
+	stopped := fault.New(fault.Unavailable, "projection", "the handlers don't run in this process")
+	if !running {
+		return stopped
+	}
+	ask := request{do: func(ctx context.Context) error { return do(ctx, l) }, done: make(chan error, 1)}
+	select {
+	case l.requests <- ask:
+		return <-ask.done
+	case <-l.ended:
+		return stopped
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
+// tryNow keeps a record aside for an attempt at once.
 func (l *line) tryNow(ctx context.Context, p *parked) error {
 	p.Next = l.runner.cfg.Now().UnixMilli()
-	if err := l.keep(ctx, p); err != nil {
-		return err
-	}
-	select {
-	case l.wake <- struct{}{}:
-	default:
-	}
-	return nil
+	return l.keep(ctx, p)
 }

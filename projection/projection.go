@@ -9,6 +9,7 @@ import (
 	"context"
 	"hash/maphash"
 	"log/slog"
+	"regexp"
 	"sync"
 	"time"
 
@@ -25,7 +26,8 @@ type Handler interface {
 	// Up carries a command's effect out.
 	Up(ctx context.Context, sc scope.Scope, cmd *record.Record) error
 
-	// Down takes a command's effect back, newest command first, when an operator replays a record.
+	// Down takes a command's effect back, newest command first, when an operator replays a record. It is right too for a
+	// command that Up carried out in part, or not yet.
 	Down(ctx context.Context, sc scope.Scope, cmd *record.Record) error
 }
 
@@ -102,16 +104,22 @@ func New(cfg Config) *Runner {
 	}
 	r := &Runner{cfg: cfg, seed: maphash.MakeSeed(), waiters: map[recordKey][]*waiter{}}
 	for _, reg := range cfg.Registrations {
-		r.lines = append(r.lines, &line{runner: r, reg: reg,
-			aside: map[recordKey]*parked{}, caught: map[recordKey]int64{}, wake: make(chan struct{}, 1)})
+		r.lines = append(r.lines, newLine(r, reg))
 	}
 	return r
 }
 
+var handlerName = regexp.MustCompile(`^[a-z][a-z0-9-]{0,62}$`)
+
 // Start begins to run the handlers, each after its checkpoint; one that never ran begins with the first command.
-// It fails where a checkpoint can't be read.
+// It fails where a checkpoint can't be read, and with fault.InvalidRequest for two handlers of one name or a name that is none.
 func (r *Runner) Start(ctx context.Context) error {
+	names := map[string]bool{}
 	for _, l := range r.lines {
+		if name := l.reg.Name; names[name] || !handlerName.MatchString(name) {
+			return fault.New(fault.InvalidRequest, "projection.Start", "handler %q: a handler has a name of its own, a letter and up to 62 of a-z, 0-9 and -", name)
+		}
+		names[l.reg.Name] = true
 		if err := l.load(ctx); err != nil {
 			return err
 		}
@@ -137,7 +145,9 @@ func (r *Runner) Close() {
 	r.running = false
 	for _, ws := range r.waiters {
 		for _, w := range ws {
-			w.release(len(r.lines))
+			if len(w.lines) > 0 {
+				close(w.done)
+			}
 		}
 	}
 	clear(r.waiters)
@@ -146,33 +156,33 @@ func (r *Runner) Close() {
 // waiter waits for the lines of a command's module.
 type waiter struct {
 	version int64
-	once    sync.Once
-	left    int
+	lines   map[*line]bool // that are not done with the command; guarded by Runner.mu
 	done    chan struct{}
 }
 
-func (w *waiter) release(n int) {
-	w.left -= n
-	if w.left <= 0 {
-		w.once.Do(func() { close(w.done) })
+func (w *waiter) settled(l *line) {
+	if w.lines[l] {
+		delete(w.lines, l)
+		if len(w.lines) == 0 {
+			close(w.done)
+		}
 	}
 }
 
 // Expect is command.Handlers' side: wait blocks until every handler of module has handled cmd, or set its record aside.
 func (r *Runner) Expect(module string, cmd *record.Record) (wait func(context.Context) error, cancel func()) {
-	n := 0
+	w := &waiter{version: cmd.Version, lines: map[*line]bool{}, done: make(chan struct{})}
 	for _, l := range r.lines {
 		if l.reg.Module == "" || l.reg.Module == module {
-			n++
+			w.lines[l] = true
 		}
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if n == 0 || !r.running {
+	if len(w.lines) == 0 || !r.running {
 		return func(context.Context) error { return nil }, func() {}
 	}
 	key := keyOf(cmd)
-	w := &waiter{version: cmd.Version, left: n, done: make(chan struct{})}
 	r.waiters[key] = append(r.waiters[key], w)
 	wait = func(ctx context.Context) error {
 		if ctx.Value(insideKey{}) != nil { // a handler that waited for its own line would wait for ever
@@ -204,13 +214,13 @@ func (r *Runner) forget(key recordKey, gone *waiter) {
 	r.waiters[key] = kept
 }
 
-// settled tells those who wait for a version of a record, or an earlier one, that one line is done with it.
-func (r *Runner) settled(key recordKey, version int64) {
+// settled tells those who wait for a version of a record that a line is done with it.
+func (r *Runner) settled(l *line, key recordKey, version int64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, w := range r.waiters[key] {
 		if w.version == version {
-			w.release(1)
+			w.settled(l)
 		}
 	}
 }
