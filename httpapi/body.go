@@ -41,6 +41,9 @@ func readBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, erro
 	}
 	if _, err := body.ReadFrom(http.MaxBytesReader(w, r.Body, limit)); err != nil {
 		if _, over := errors.AsType[*http.MaxBytesError](err); over {
+			if r.ProtoMajor == 1 {
+				w.Header().Set("Connection", "close") // else net/http waits for more of the body before it answers
+			}
 			return nil, tooLarge
 		}
 		if errors.Is(err, os.ErrDeadlineExceeded) || r.Context().Err() != nil {
