@@ -18,10 +18,9 @@ const root = "../.."
 // goName matches a Go identifier in a document: `guard.Scope`, `data.Service.List`.
 var goName = regexp.MustCompile("`([a-z]+)((?:\\.[A-Z][A-Za-z]*)+)`")
 
-// TestDocumentsNameWhatExists finds every Go identifier of the documents in the module's packages.
+// TestDocumentsNameWhatExists finds every Go identifier of the documents in the packages of this module.
 func TestDocumentsNameWhatExists(t *testing.T) {
-	module := modulePackages(t)
-	for document, atLeast := range map[string]int{"docs/from-mbc-cqrs-serverless.md": 100} {
+	for document, atLeast := range map[string]int{"README.md": 2, "docs/from-mbc-cqrs-serverless.md": 100} {
 		text, err := os.ReadFile(filepath.Join(root, document))
 		if err != nil {
 			t.Fatal(err)
@@ -30,31 +29,33 @@ func TestDocumentsNameWhatExists(t *testing.T) {
 		if len(names) < atLeast {
 			t.Errorf("%s names %d Go identifiers, fewer than %d: they are not found any more", document, len(names), atLeast)
 		}
+		module := load(t, names)
 		for _, name := range names {
-			pkg := module[name[1]]
-			if pkg == nil {
-				t.Errorf("%s names %s; the module has no package %s", document, name[0], name[1])
-			} else if !declares(pkg, strings.Split(name[2], ".")[1:]) {
+			if !declares(module[name[1]], strings.Split(name[2], ".")[1:]) {
 				t.Errorf("%s names %s, which does not exist", document, name[0])
 			}
 		}
 	}
 }
 
-// modulePackages returns the packages of the module that others can import, by name.
-func modulePackages(t *testing.T) map[string]*types.Package {
+// load returns the packages that names begin with, by name. Package tenantry stands in the module's root, the others beside it.
+func load(t *testing.T, names [][]string) map[string]*types.Package {
 	t.Helper()
-	loaded, err := packages.Load(&packages.Config{Context: t.Context(), Dir: root, Mode: packages.NeedName | packages.NeedTypes}, "./...")
+	var paths []string
+	for _, name := range names {
+		path := "./" + strings.TrimPrefix(name[1], "tenantry")
+		if !slices.Contains(paths, path) {
+			paths = append(paths, path)
+		}
+	}
+	loaded, err := packages.Load(&packages.Config{Context: t.Context(), Dir: root, Mode: packages.NeedName | packages.NeedTypes}, paths...)
 	if err != nil {
 		t.Fatal(err)
 	}
 	byName := map[string]*types.Package{}
 	for _, p := range loaded {
-		if p.Name == "main" || strings.Contains(p.PkgPath, "/internal/") {
-			continue
-		}
-		if len(p.Errors) > 0 {
-			t.Fatalf("package %s can't be loaded: %v", p.PkgPath, p.Errors)
+		for _, err := range p.Errors {
+			t.Errorf("package %s: %v", p.PkgPath, err)
 		}
 		byName[p.Name] = p.Types
 	}
@@ -63,6 +64,9 @@ func modulePackages(t *testing.T) map[string]*types.Package {
 
 // declares reports whether path is an identifier of pkg, or a field or method of one.
 func declares(pkg *types.Package, path []string) bool {
+	if pkg == nil {
+		return false
+	}
 	object := pkg.Scope().Lookup(path[0])
 	for _, name := range path[1:] {
 		if object == nil {
@@ -71,6 +75,23 @@ func declares(pkg *types.Package, path []string) bool {
 		object, _, _ = types.LookupFieldOrMethod(object.Type(), true, pkg, name)
 	}
 	return object != nil
+}
+
+// TestReadmeShowsTheProgram holds the library's quick start to the program that is tested.
+func TestReadmeShowsTheProgram(t *testing.T) {
+	readme, err := os.ReadFile(filepath.Join(root, "README.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	program, err := os.ReadFile(filepath.Join(root, "examples/products/main.go"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, shown, _ := strings.Cut(string(readme), "```go\n")
+	shown, _, found := strings.Cut(shown, "```\n")
+	if !found || !strings.HasSuffix(string(program), shown) {
+		t.Errorf("the Go code of README.md is not the end of examples/products/main.go:\n%s", shown)
+	}
 }
 
 // TestSectionsHaveTheirExamples compares the table of README.md with the Examples of this package.
