@@ -22,6 +22,7 @@ import (
 type Collection uint8
 
 // The collections. A row of Data and System is named by PK and SK, one of Command and History by PK, SK and Version.
+// A row of System whose record's TTL lies in the past is absent, in reads and in conditions; elsewhere TTL is content.
 const (
 	Data    Collection = iota + 1 // current states
 	Command                       // accepted commands: the log and the change feed
@@ -67,7 +68,8 @@ type Range struct {
 	Limit          int  // at least 1; an engine may return fewer rows only where there are no more
 }
 
-// Position is a place in the change feed, ordered by the engine alone; "" is its beginning.
+// Position is a place in the change feed, ordered by the engine alone; "" is its beginning. No position is given twice:
+// a command that is put again keeps its own, one that is deleted leaves the feed with it.
 type Position string
 
 // Change is one entry of the change feed.
@@ -92,7 +94,7 @@ const (
 	IfVersion               // the row exists with this Version
 )
 
-// Write puts or deletes one row.
+// Write puts or deletes one row. Deleting a row that isn't there is no failure; with IfAbsent it is nothing but the check.
 type Write struct {
 	Collection Collection
 	Record     *record.Record // its key names the row; when deleting, only its key counts
@@ -123,8 +125,11 @@ const MaxBatch = 100
 
 // Engine is a store. All methods may be called concurrently, before Close. Errors are *fault.Error with Unavailable
 // (try again: locked, busy, out of space, connection lost), Internal (a corrupt row or file) or the context's own
-// error; only Commit returns *Conflict too. An engine that can't say whether a commit was made returns Unavailable: the
-// caller finds out by reading the command row.
+// error; only Commit returns *Conflict too, and only Changes fault.InvalidCursor. An engine that can't say whether a commit
+// was made returns Unavailable or the context's error: the caller finds out by reading the command row.
+//
+// Records that are returned are the caller's own, but for their Attributes and Metadata, which nobody changes. An engine
+// does not keep Record.StoredPK.
 type Engine interface {
 	// Get returns the row at ref, nil where there is none. The read is consistent: it sees every acknowledged commit.
 	Get(ctx context.Context, ref Ref) (*record.Record, error)
@@ -146,13 +151,14 @@ type Engine interface {
 
 	// Changes returns at most limit changes after a position, oldest first. Each command appears once, those of one
 	// record in the order of their versions, and no change appears later before one that was returned earlier.
+	// It fails with fault.InvalidCursor for a position that no engine of this kind makes.
 	Changes(ctx context.Context, after Position, limit int) ([]Change, error)
 
 	// End returns the position of the newest change, "" where there is none.
 	End(ctx context.Context) (Position, error)
 
 	// Committed returns a channel that receives after commits, those of other processes included within 250 ms.
-	// Signals may be merged. The channel is never closed. Stop releases it.
+	// Signals may be merged, and may come without a commit. The channel is never closed. Stop releases it.
 	Committed() (signal <-chan struct{}, stop func())
 
 	// Close waits for the commits under way, releases everything and lets no goroutine behind. Later calls of any
@@ -166,7 +172,8 @@ type Backuper interface {
 	Backup(ctx context.Context, path string) error
 }
 
-// Source opens an engine. Engine packages export functions that return one; the zero Source opens nothing.
+// Source names a store and opens engines on it: opened twice, it gives two engines that share the store. Engine packages
+// export functions that return one; the zero Source opens nothing.
 type Source struct {
 	name string
 	open func(context.Context) (Engine, error)

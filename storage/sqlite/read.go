@@ -69,7 +69,7 @@ func (c *conn) get(ref driver.Ref, now int64) (*record.Record, error) {
 	var rec *record.Record
 	var err error
 	if b.stmt.Step() {
-		rec, err = row(b.stmt, ref.PK, ref.SK)
+		rec, err = single(b.stmt, ref)
 	}
 	return rec, finish(b.stmt, err)
 }
@@ -182,10 +182,11 @@ func (e *engine) Changes(ctx context.Context, after driver.Position, limit int) 
 		if b.err != nil {
 			return b.err
 		}
+		var p page
 		var err error
 		for err == nil && b.stmt.Step() {
 			var rec *record.Record
-			rec, err = row(b.stmt, "", "")
+			rec, err = p.row(b.stmt, "", "")
 			changes = append(changes, driver.Change{Position: position(b.stmt.ColumnInt64(4)), Command: rec})
 		}
 		return finish(b.stmt, err)
