@@ -225,6 +225,8 @@ func TestDecisions(t *testing.T) {
 			at(who("support@alpha"), read, "alpha"),
 			at(who("support@alpha"), read, "role_required", path("bravo")),
 			at(who("support"), manage, "role_required", path("bravo")),
+			at(who("support@gone"), manage, "tenant_conflict", path("gone", "alpha")),
+			at(who("support@gone"), manage, "tenant_conflict", path("alpha", "gone")),
 			at(who("support"), system, "role_required"),
 			at(who("support@alpha"), system, "role_required"),
 			at(who("support").with("system_admin"), system, "nothing, system"),
@@ -262,6 +264,7 @@ func TestDecisions(t *testing.T) {
 			at(who("system_admin"), guard.Policy{}, "role_required"),
 			at(who("admin@alpha"), guard.Policy{Roles: []string{"admin"}, Members: true}, "role_required"),
 			at(who("admin@alpha"), guard.Policy{Reach: guard.AllTenants + 1, Roles: []string{"admin"}}, "role_required"),
+			at(who("system_admin@alpha"), guard.Policy{Reach: guard.AllTenants + 1}, "role_required"),
 		},
 		"oneself": {
 			at(who("user"), me, "nothing"),
