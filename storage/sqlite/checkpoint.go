@@ -10,8 +10,8 @@ import (
 
 // Sizes of the write-ahead log, in pages of 4 KiB.
 const (
-	checkpointEvery = 1000  // it may grow by before a checkpoint
-	checkpointLimit = 16000 // from which on the writer is held up for one
+	checkpointEvery = 1000 // it may grow by before a checkpoint
+	checkpointLimit = 8000 // from which on the writer is held up for one; it is read whole when a process died
 )
 
 // checkpointer copies the write-ahead log into the file, in a goroutine and on a connection of its own: commits go on
