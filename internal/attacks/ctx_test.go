@@ -156,9 +156,9 @@ func TestCTX(t *testing.T) {
 	w.attack(t, "CTX-22", func(a *attack) {
 		ub := w.token("ub")
 		var callers sync.WaitGroup
-		for i := range 100 {
+		for i := range 50 {
 			callers.Go(func() {
-				for n := range 40 {
+				for n := range 30 {
 					token, own := ua, "alpha"
 					if (i+n)%2 == 1 {
 						token, own = ub, "bravo"
