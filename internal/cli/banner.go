@@ -25,7 +25,11 @@ func (v *serve) banner(ctx context.Context, app *tenantry.App, l *listeners) (st
 		return "", err
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "\nThe demo's data is in %s; delete the directory to start afresh.\n", v.Data)
+	if v.Store == "memory" {
+		b.WriteString("\nThe demo's data is in memory, and gone when the server ends.\n")
+	} else {
+		fmt.Fprintf(&b, "\nThe demo's data is in %s; delete the directory to start afresh.\n", v.Data)
+	}
 	fmt.Fprintf(&b, "Tokens for the next %d hours. Paste them all, or those that you need:\n\n", int(demoTokens.Hours()))
 	for _, user := range users(live) {
 		token, err := app.Keyring().Issue(user.claims)

@@ -58,17 +58,20 @@ func (v complete) Run(std IO, app *kong.Application) error {
 // candidates returns what the last of words can become, ordered; nothing where that is up to the user: a file, a key, a
 // text.
 func candidates(node *kong.Node, words []string) []string {
-	if len(words) == 0 {
-		words = []string{""}
+	last := ""
+	if n := len(words); n > 0 {
+		last, words = words[n-1], words[:n-1]
 	}
-	last := words[len(words)-1]
-	words = words[:len(words)-1]
+	if last == "=" { // bash takes --flag=value apart
+		last = ""
+	}
 	var open *kong.Flag // the flag whose value comes next
 	arguments := 0
 	for _, word := range words {
 		name, isFlag := strings.CutPrefix(word, "--")
 		child := slices.IndexFunc(node.Children, func(n *kong.Node) bool { return n.Name == word })
 		switch {
+		case word == "=":
 		case open != nil:
 			open = nil
 		case isFlag:

@@ -25,10 +25,16 @@ import (
 // subject is who writes the demo's data.
 const subject = "demo"
 
-// Types returns the entity types that the demo needs declared: TEMPLATE, which all tenants share.
+// Types returns the entity types of the demo. All tenants share the records of TEMPLATE.
 func Types() []entity.Type {
-	return []entity.Type{{Name: record.MustEntityType("TEMPLATE"), Shared: true}}
+	return []entity.Type{{Name: record.MustEntityType(product)}, {Name: record.MustEntityType(order)}, {Name: record.MustEntityType(template), Shared: true}}
 }
+
+const (
+	product  = "PRODUCT"
+	order    = "ORDER"
+	template = "TEMPLATE"
+)
 
 // Load writes what isn't there yet, and returns the demo's tenants that live. What a user changed or deleted since stays so. It
 // fails with fault.InvalidRequest where the store holds other tenants and no demo: they are left in peace.
@@ -44,7 +50,7 @@ func Load(ctx context.Context, app *tenantry.App) ([]tenant.Code, error) {
 	if err := json.Unmarshal(contentText, &content, json.RejectUnknownMembers(true)); err != nil {
 		return nil, err
 	}
-	if err := write(ctx, app, sys, tenant.Common(), "TEMPLATE", content.Templates); err != nil {
+	if err := write(ctx, app, sys, tenant.Common(), template, content.Templates); err != nil {
 		return nil, err
 	}
 	var live []tenant.Code
@@ -60,10 +66,10 @@ func Load(ctx context.Context, app *tenantry.App) ([]tenant.Code, error) {
 		if err != nil && !errors.Is(err, fault.AlreadyExists) {
 			return nil, err
 		}
-		if err := write(ctx, app, sys, code, "PRODUCT", t.Products); err != nil {
+		if err := write(ctx, app, sys, code, product, t.Products); err != nil {
 			return nil, err
 		}
-		if err := write(ctx, app, sys, code, "ORDER", t.Orders); err != nil {
+		if err := write(ctx, app, sys, code, order, t.Orders); err != nil {
 			return nil, err
 		}
 		live = append(live, code)
