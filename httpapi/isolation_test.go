@@ -1,0 +1,333 @@
+package httpapi_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/tenantry/tenantry/internal/apitest"
+)
+
+// TestIsolation sweeps every operation of the API's description: without a token, with a forged and with an expired one, with the
+// tokens of another tenant and the parameters of the victim's real objects, and with the right ones. A new operation is covered
+// without a word here, unless it has a parameter whose meaning hints doesn't know: then the test fails until it does.
+func TestIsolation(t *testing.T) {
+	s := apitest.Start(t, world())
+	m := &matrix{Server: s}
+	m.send(t, m.sa("POST", "/api/tenants/common/data/TEMPLATE", `{"sk":"b1","name":"shared by all"}`), 201)
+	swept := 0
+	for _, op := range s.Doc.Operations {
+		if t.Run(op.ID, func(t *testing.T) { m.sweep(t, op) }) {
+			swept++
+		}
+	}
+	if swept != len(s.Doc.Operations) || swept != len(s.App.Operations()) {
+		t.Errorf("%d of %d described operations were swept; %d are served", swept, len(s.Doc.Operations), len(s.App.Operations()))
+	}
+}
+
+type matrix struct {
+	*apitest.Server
+	worlds int
+}
+
+func (m *matrix) sa(method, path, body string) apitest.Request {
+	return apitest.Request{Token: m.Token("system_admin"), Method: method, Path: path, Body: body}
+}
+
+func (m *matrix) send(t *testing.T, r apitest.Request, statuses ...int) *apitest.Answer {
+	t.Helper()
+	a := m.Do(t, r)
+	if !slices.Contains(statuses, a.Status) {
+		t.Errorf("%v: %v; want %v", r, a, statuses)
+	}
+	return a
+}
+
+// settle makes two tenants with objects for one operation: the victim, whose every text carries the canary, and the attacker, who
+// has objects of the same names.
+func (m *matrix) settle(t *testing.T) (victim, attacker, canary string) {
+	t.Helper()
+	m.worlds++
+	victim, attacker = fmt.Sprintf("victim%d", m.worlds), fmt.Sprintf("attacker%d", m.worlds)
+	canary = "CANARY-" + victim
+	for code, text := range map[string]string{victim: canary, attacker: "nothing"} {
+		m.send(t, m.sa("POST", "/api/tenant", fmt.Sprintf(`{"code":%q,"name":%q,"attributes":{"note":%[2]q}}`, code, text)), 201)
+		m.send(t, m.sa("POST", "/api/tenants/"+code+"/data/PRODUCT", fmt.Sprintf(`{"sk":"b1","name":%q,"attributes":{"note":%[1]q}}`, text)), 201)
+		m.send(t, m.sa("PATCH", "/api/tenants/"+code+"/data/PRODUCT/b1", fmt.Sprintf(`{"version":1,"attributes":{"more":%q}}`, text)), 200)
+	}
+	return victim, attacker, canary
+}
+
+// sweep plays the row of one operation.
+func (m *matrix) sweep(t *testing.T, op *apitest.Operation) {
+	victim, attacker, canary := m.settle(t)
+	absent := fmt.Sprintf("absent%d", m.worlds)
+	before := m.Digest(t)
+	refused := func(r apitest.Request, statuses ...int) *apitest.Answer {
+		t.Helper()
+		a := m.send(t, r, statuses...)
+		if strings.Contains(fmt.Sprint(a.Header)+string(a.Body), canary) {
+			t.Errorf("%v shows the victim's data: %v", r, a)
+		}
+		return a
+	}
+
+	for _, token := range []string{"", m.forged("user@" + victim), m.forged("system_admin")} {
+		refused(m.fill(t, op, victim, token), 401)
+	}
+	if a := refused(m.fill(t, op, victim, m.expired("user@"+victim)), 401); a.Code() != "token_expired" {
+		t.Errorf("an expired token: %v", a)
+	}
+
+	for _, role := range []string{"user@", "admin@", "system_admin@"} {
+		token := m.Token(role + attacker)
+		for _, named := range m.naming(t, op, victim, token) {
+			answers := []string{refused(named.request, 403, 404).Masked()}
+			twin := named.again(absent)
+			answers = append(answers, refused(twin, 403, 404).Masked())
+			if answers[0] != answers[1] {
+				t.Errorf("%v tells what exists from what doesn't:\n%s\n%s", named.request, answers[0], answers[1])
+			}
+		}
+	}
+	if changed := before.Changed(m.Digest(t)); len(changed) > 0 {
+		t.Fatalf("refused requests changed what is keyed to %v", changed)
+	}
+
+	// What the attacker may call acts on their own tenant, whatever exists elsewhere under the same names.
+	for _, role := range []string{"user@", "admin@"} {
+		own := m.fill(t, op, attacker, m.Token(role+attacker))
+		if a := m.send(t, own, 200, 201, 202, 400, 403, 404, 409); strings.Contains(string(a.Body), canary) {
+			t.Errorf("%v shows the victim's data: %v", own, a)
+		}
+	}
+	if changed := before.Changed(m.Digest(t)); len(changed) > 1 || len(changed) == 1 && changed[0] != attacker {
+		t.Fatalf("the attacker changed what is keyed to %v", changed)
+	}
+
+	for _, user := range m.insufficient(op, victim) {
+		refused(m.fill(t, op, victim, m.Token(user)), 403)
+	}
+	control := m.fill(t, op, victim, m.Token(m.right(op, victim)))
+	if a := m.Do(t, control); !a.OK() {
+		t.Errorf("the control, %v as %s: %v", control, m.right(op, victim), a)
+	}
+	m.send(t, apitest.Request{Method: "GET", Path: "/healthz"}, 200)
+	m.send(t, apitest.Request{Token: m.Token("user@" + attacker), Method: "GET", Path: "/api/me"}, 200)
+}
+
+// right returns a caller who may call the operation.
+func (m *matrix) right(op *apitest.Operation, code string) string {
+	switch p := op.Policy; {
+	case p.Reach == "all-tenants", p.Reach == "admin" && len(p.Roles) == 0 && !p.Members:
+		return "system_admin"
+	case len(p.Roles) > 0:
+		return p.Roles[0] + "@" + code
+	}
+	return "user@" + code
+}
+
+// insufficient returns members of the tenant who lack the role that the operation asks for.
+func (m *matrix) insufficient(op *apitest.Operation, code string) []string {
+	switch p := op.Policy; {
+	case p.Reach == "all-tenants", p.Reach == "admin" && len(p.Roles) == 0 && !p.Members:
+		return []string{"user@" + code, "admin@" + code, "system_admin@" + code}
+	case len(p.Roles) > 0:
+		return []string{"user@" + code, "system_admin@" + code}
+	}
+	return nil
+}
+
+func (m *matrix) forged(user string) string {
+	good := strings.Split(m.Token(user), ".")
+	other := strings.Split(m.Token("clerk@nowhere"), ".")
+	return good[0] + "." + good[1] + "." + other[2]
+}
+
+func (m *matrix) expired(user string) string {
+	_, code, _ := strings.Cut(user, "@")
+	now := m.App.Clock.Now().Unix()
+	return m.IdP.Token(user, apitest.Claims{"custom:tenant": code, "custom:role": "user", "iat": now - 7200, "exp": now - 61})
+}
+
+// hints are the values of parameters and members whose meaning a schema doesn't say, for a tenant.
+func hints(op *apitest.Operation, name, code string) (value any, ok bool) {
+	switch name {
+	case "tenantCode", "tenantGroupCode":
+		return code, true
+	case "pk":
+		return "TENANT#" + code, true
+	case "entityType":
+		if op.Policy.Reach == "shared" {
+			return "TEMPLATE", true
+		}
+		return "PRODUCT", true
+	case "sk":
+		if strings.Contains(op.Path, "{pk}") {
+			return "MASTER", true
+		}
+		return "b1", true
+	case "sks":
+		return []any{"b1"}, true
+	case "version":
+		if op.Method == http.MethodGet {
+			return "1", true
+		}
+		return -1, true
+	case "code":
+		return "new-" + code, true
+	case "role":
+		return "sales", true
+	}
+	return nil, false
+}
+
+// fill returns a good request for the objects of a tenant.
+func (m *matrix) fill(t *testing.T, op *apitest.Operation, code, token string) apitest.Request {
+	t.Helper()
+	r := apitest.Request{Token: token, Method: op.Method, Path: op.Path}
+	query := url.Values{}
+	for _, p := range op.Parameters {
+		value, known := hints(op, p.Name, code)
+		switch {
+		case p.In == "path" && !known:
+			t.Fatalf("%s has the parameter %s; say in hints what it means", op.ID, p.Name)
+		case p.In == "path":
+			r.Path = strings.ReplaceAll(r.Path, "{"+p.Name+"}", url.PathEscape(fmt.Sprint(value)))
+		case p.In == "query" && p.Name == "version" && op.Method != http.MethodGet:
+			query.Set(p.Name, fmt.Sprint(value))
+		}
+	}
+	if len(query) > 0 {
+		r.Path += "?" + query.Encode()
+	}
+	if op.Body != nil && op.BodyNeeded {
+		r.Body = m.encode(t, m.value(t, op, op.Body, "", code))
+	}
+	return r
+}
+
+func (m *matrix) encode(t *testing.T, v any) string {
+	t.Helper()
+	text, err := json.Marshal(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+// value returns the smallest value that a schema takes.
+func (m *matrix) value(t *testing.T, op *apitest.Operation, schema *apitest.Schema, name, code string) any {
+	t.Helper()
+	if v, ok := hints(op, name, code); ok {
+		return v
+	}
+	schema = m.Doc.Resolve(schema)
+	switch {
+	case len(schema.Enum) > 0:
+		return schema.Enum[0]
+	case slices.Contains(schema.Types, "object"):
+		object := map[string]any{}
+		for _, required := range schema.Required {
+			object[required] = m.value(t, op, schema.Properties[required], required, code)
+		}
+		return object
+	case slices.Contains(schema.Types, "array"):
+		return []any{m.value(t, op, schema.Items, "", code)}
+	case slices.Contains(schema.Types, "string"):
+		return "x"
+	case slices.Contains(schema.Types, "boolean"):
+		return true
+	case schema.Minimum != nil:
+		return *schema.Minimum
+	case slices.Contains(schema.Types, "integer"), slices.Contains(schema.Types, "number"):
+		return 1
+	}
+	t.Fatalf("%s takes %s of the types %v; teach value to make one", op.ID, name, schema.Types)
+	return nil
+}
+
+// named is a request that names a tenant in one of the places where a request can.
+type named struct {
+	request apitest.Request
+	again   func(code string) apitest.Request // the same request, naming another tenant there
+}
+
+// naming returns the request with the tenant in every place: that of the path, the query, the header, the body.
+func (m *matrix) naming(t *testing.T, op *apitest.Operation, victim, token string) []named {
+	t.Helper()
+	own := func() apitest.Request { return m.fill(t, op, strings.Replace(victim, "victim", "attacker", 1), token) }
+	places := []func(code string) apitest.Request{
+		func(code string) apitest.Request { return inQuery(own(), "tenantCode", code) },
+		func(code string) apitest.Request { return inQuery(own(), "tenantCode", strings.ToUpper(code)) },
+		func(code string) apitest.Request { return inQuery(own(), "pk", "PRODUCT#"+code) },
+		func(code string) apitest.Request { return inQuery(own(), "id", "PRODUCT#"+code+"#b1") },
+		func(code string) apitest.Request {
+			r := own()
+			r.Header = []string{"X-Tenant-Code", code}
+			return r
+		},
+	}
+	if strings.Contains(op.Path, "{tenantCode}") || strings.Contains(op.Path, "{tenantGroupCode}") || strings.Contains(op.Path, "{pk}") {
+		places = append(places, func(code string) apitest.Request {
+			r := m.fill(t, op, code, token)
+			r.Body = ""
+			if op.BodyNeeded {
+				r.Body = own().Body
+			}
+			return r
+		})
+	}
+	if op.Body != nil {
+		for _, mention := range []string{`"tenantCode":%q`, `"pk":"PRODUCT#%s"`, `"id":"PRODUCT#%s#b1"`, `"tenantCode":null,"pk":"PRODUCT#%s#2026"`} {
+			places = append(places, func(code string) apitest.Request {
+				r := own()
+				r.Body = m.mentioning(t, op, strings.Replace(victim, "victim", "attacker", 1), fmt.Sprintf(mention, code))
+				return r
+			})
+		}
+	}
+	out := make([]named, len(places))
+	for i, place := range places {
+		out[i] = named{place(victim), place}
+	}
+	return out
+}
+
+func inQuery(r apitest.Request, name, value string) apitest.Request {
+	sign := "?"
+	if strings.Contains(r.Path, "?") {
+		sign = "&"
+	}
+	r.Path += sign + name + "=" + url.QueryEscape(value)
+	return r
+}
+
+// mentioning returns a good body with a mention added, in the last element of a list.
+func (m *matrix) mentioning(t *testing.T, op *apitest.Operation, code, mention string) string {
+	t.Helper()
+	v := m.value(t, op, op.Body, "", code)
+	object, isObject := v.(map[string]any)
+	if list, ok := v.([]any); ok {
+		object = map[string]any{}
+		for name, member := range list[0].(map[string]any) {
+			object[name] = member
+		}
+		v = append(list, object)
+	} else if !isObject {
+		t.Fatalf("%s takes a body that is neither an object nor a list of them", op.ID)
+	}
+	added := map[string]any{}
+	if err := json.Unmarshal([]byte("{"+mention+"}"), &added); err != nil {
+		t.Fatal(err)
+	}
+	for name, member := range added {
+		object[name] = member
+	}
+	return m.encode(t, v)
+}
