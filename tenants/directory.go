@@ -2,7 +2,7 @@ package tenants
 
 import (
 	"context"
-	"sync/atomic"
+	"sync"
 	"time"
 
 	"github.com/maypok86/otter/v2"
@@ -17,14 +17,16 @@ import (
 // directorySize bounds how many tenants the Directory remembers, those that do not exist included.
 const directorySize = 100_000
 
-// Directory answers for every request whether its tenant exists and is active. It remembers, and forgets what changes: at
-// once on the node that changed it, within 1 second of the commit on every other. It may be used concurrently.
+// Directory answers for every request whether its tenant exists and is active. While Watch runs it remembers, and forgets
+// what changes: at once on the node that changed it, within 1 second of the commit on every other. It may be used concurrently.
 type Directory struct {
 	store  *storage.Store
 	epochs storage.Keeper
 	cache  *otter.Cache[tenant.Code, guard.State]
-	turns  atomic.Uint64 // counts what was forgotten, so that a read under way doesn't bring an older state back
-	stale  atomic.Bool   // the epoch can't be read: nothing is remembered
+
+	mu      sync.Mutex // held while what is remembered changes
+	turns   uint64     // counts what was forgotten, so that a read under way doesn't bring an older state back
+	watched bool       // changes of other processes are seen; else nothing is remembered
 }
 
 // NewDirectory returns a Directory over a store, with the keeper of epochs that Companion was given.
@@ -37,19 +39,25 @@ func (d *Directory) Lookup(ctx context.Context, code tenant.Code) (guard.State, 
 	if s, ok := d.cache.GetIfPresent(code); ok {
 		return s, nil
 	}
-	turn := d.turns.Load()
+	d.mu.Lock()
+	turn := d.turns
+	d.mu.Unlock()
 	s, err := d.read(ctx, code)
-	if err != nil || d.stale.Load() {
+	if err != nil {
 		return s, err
 	}
-	d.cache.Set(code, s)
-	if d.turns.Load() != turn {
-		d.cache.Invalidate(code)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.watched && d.turns == turn {
+		d.cache.Set(code, s)
 	}
 	return s, nil
 }
 
 func (d *Directory) read(ctx context.Context, code tenant.Code) (guard.State, error) {
+	if code.IsCommon() {
+		return guard.State{Exists: true}, nil
+	}
 	sc := scope.New(code, scope.Full, time.Time{}, &scope.Actor{UserID: "system", Source: "directory"})
 	key, err := record.NewKey(sc, EntityType(), Master)
 	if err != nil {
@@ -60,22 +68,26 @@ func (d *Directory) read(ctx context.Context, code tenant.Code) (guard.State, er
 		return guard.State{}, err
 	}
 	rec, err := view.Get(ctx, key)
-	if err != nil {
+	if err != nil || rec == nil || rec.IsDeleted {
 		return guard.State{}, err
-	}
-	if code.IsCommon() {
-		return guard.State{Exists: true}, nil
-	}
-	if rec == nil || rec.IsDeleted {
-		return guard.State{}, nil
 	}
 	return guard.State{Exists: true, Suspended: rec.Attributes.Member(suspendedMember) != nil, Born: rec.CreatedAt.Time()}, nil
 }
 
 // Forget drops what is remembered of a tenant.
 func (d *Directory) Forget(code tenant.Code) {
-	d.turns.Add(1)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.turns++
 	d.cache.Invalidate(code)
+}
+
+func (d *Directory) forgetAll(watched bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.turns++
+	d.watched = watched
+	d.cache.InvalidateAll()
 }
 
 // watchEvery is how often other processes' changes are looked for; they must be known everywhere within 1 second.
@@ -84,17 +96,21 @@ const watchEvery = 250 * time.Millisecond
 // Watch forgets what other processes change, until ctx ends. It reads one row, the epoch, which every change of a tenant renews in
 // its own commit. While that can't be read, nothing is remembered.
 func (d *Directory) Watch(ctx context.Context) {
+	defer d.forgetAll(false)
 	tick := time.NewTicker(watchEvery)
 	defer tick.Stop()
-	seen := "what was remembered before the first look"
+	var seen *string // nil before the first look, and after one that failed
 	for {
 		row, err := d.epochs.Get(ctx, listingOwner, epochKey)
-		d.stale.Store(err != nil)
-		if err != nil || string(row.Value) != seen {
-			d.turns.Add(1)
-			d.cache.InvalidateAll()
+		epoch := string(row.Value)
+		switch {
+		case err != nil:
+			seen = nil
+			d.forgetAll(false)
+		case seen == nil || *seen != epoch:
+			seen = &epoch
+			d.forgetAll(true)
 		}
-		seen = string(row.Value)
 		select {
 		case <-ctx.Done():
 			return
