@@ -2,6 +2,7 @@ package tenants
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"strings"
 
@@ -30,6 +31,12 @@ type roleSetting struct {
 	Rest          jsontext.Value `json:",embed"` // what other services keep beside them
 }
 
+// is reports whether r is the setting of a role. Other services keep roles in the letter case that they were sent in.
+func (r *roleSetting) is(role string) bool {
+	stored, err := auth.ParseRole(r.TenantRole)
+	return err == nil && stored == role
+}
+
 // AddGroup adds a group to a role of the tenant.
 type AddGroup struct {
 	GroupID string // 1 to 255 bytes; # divides its segments
@@ -39,16 +46,16 @@ type AddGroup struct {
 // AddTenantGroup adds a group to the scope's tenant. In auto mode the role's groups are sorted anew, in customized mode the
 // group comes last. Adding a group that is there changes nothing.
 func (s *Service) AddTenantGroup(ctx context.Context, sc scope.Scope, in AddGroup, opts ...command.Option) (command.Result, error) {
-	role, err := s.checkGroups(in.Role, in.GroupID)
+	role, err := s.checkGroups(in.Role, "groupId", in.GroupID)
 	if err != nil {
 		return command.Result{}, err
 	}
 	return s.liveIn(ctx, sc, Ref{Tenant: sc.Tenant()}, func(next *record.Record) error {
-		settings, err := settingsOf(next)
+		settings, err := settingsOf(next.Attributes)
 		if err != nil {
 			return err
 		}
-		i := slices.IndexFunc(settings, func(r roleSetting) bool { return r.TenantRole == role })
+		i := slices.IndexFunc(settings, func(r roleSetting) bool { return r.is(role) })
 		if i < 0 {
 			settings = append(settings, roleSetting{TenantRole: role, Mode: modeAuto})
 			i = len(settings) - 1
@@ -87,17 +94,17 @@ type CustomizeGroups struct {
 // CustomizeSettingGroups sets the groups of a role that the scope's tenant has. For another role it changes nothing
 // but that the tenant has a list of settings afterwards.
 func (s *Service) CustomizeSettingGroups(ctx context.Context, sc scope.Scope, in CustomizeGroups, opts ...command.Option) (command.Result, error) {
-	role, err := s.checkGroups(in.Role, in.SettingGroups...)
+	role, err := s.checkGroups(in.Role, "settingGroups", in.SettingGroups...)
 	if err != nil {
 		return command.Result{}, err
 	}
 	return s.liveIn(ctx, sc, Ref{Tenant: sc.Tenant()}, func(next *record.Record) error {
-		settings, err := settingsOf(next)
+		settings, err := settingsOf(next.Attributes)
 		if err != nil {
 			return err
 		}
 		for i := range settings {
-			if r := &settings[i]; r.TenantRole == role {
+			if r := &settings[i]; r.is(role) {
 				r.Groups, r.SettingGroups, r.Mode = in.SettingGroups, in.SettingGroups, modeCustomized
 			}
 		}
@@ -118,7 +125,7 @@ func (s *Service) CreateTenantGroup(ctx context.Context, sc scope.Scope, in Crea
 	if !group.Exists {
 		return command.Result{}, notFound()
 	}
-	attributes, err := describe(in.Attributes, in.Description)
+	attributes, err := s.given(&in.Name, in.Description, in.Attributes)
 	if err != nil {
 		return command.Result{}, err
 	}
@@ -136,34 +143,34 @@ func (s *Service) CreateTenantGroup(ctx context.Context, sc scope.Scope, in Crea
 
 // GroupsFor returns the setting groups of a role in a tenant's record, in their order.
 func GroupsFor(rec *record.Record, role string) ([]string, error) {
-	settings, err := settingsOf(rec)
+	settings, err := settingsOf(rec.Attributes)
 	if err != nil {
 		return nil, err
 	}
 	for _, r := range settings {
-		if r.TenantRole == role {
+		if r.is(role) {
 			return r.SettingGroups, nil
 		}
 	}
 	return nil, nil
 }
 
-func (s *Service) checkGroups(role string, groups ...string) (string, error) {
+func (s *Service) checkGroups(role, field string, groups ...string) (string, error) {
 	parsed, err := auth.ParseRole(role)
 	var problems []fault.Field
 	if err != nil {
 		problems = append(problems, fault.Field{Field: "role", Problem: "is a letter and up to 62 of a-z, 0-9 and _"})
 	} else if s.cfg.CrossTenant(parsed) {
-		problems = append(problems, fault.Field{Field: "role", Problem: "counts in every tenant and can't be given in one"})
+		problems = append(problems, fault.Field{Field: "role", Problem: crossTenantRole})
 	}
 	for _, g := range groups {
 		if err := record.CheckText(g, 255); err != nil {
-			problems = append(problems, fault.Field{Field: "groupId", Problem: err.Error() + "; it is 1 to 255 bytes of printable UTF-8"})
+			problems = append(problems, fault.Field{Field: field, Problem: err.Error() + "; a group is 1 to 255 bytes of printable UTF-8"})
 			break
 		}
 	}
 	if len(groups) > 1000 {
-		problems = append(problems, fault.Field{Field: "settingGroups", Problem: "has more than 1000 groups"})
+		problems = append(problems, fault.Field{Field: field, Problem: "has more than 1000 groups"})
 	}
 	if problems != nil {
 		return "", fault.Invalid("tenants", problems...)
@@ -171,8 +178,24 @@ func (s *Service) checkGroups(role string, groups ...string) (string, error) {
 	return parsed, nil
 }
 
-func settingsOf(rec *record.Record) ([]roleSetting, error) {
-	text := rec.Attributes.Member(settingMember)
+const crossTenantRole = "counts in every tenant and can't be given in one"
+
+// checkSettings returns what is wrong with the groups in attributes that a caller writes.
+func (s *Service) checkSettings(attributes record.Attributes) (problems []fault.Field) {
+	settings, err := settingsOf(attributes)
+	if err != nil {
+		return []fault.Field{{Field: "attributes.setting", Problem: "is a list of {tenantRole, groups, setting_groups, setting_groups_mode}"}}
+	}
+	for i, r := range settings {
+		if role, err := auth.ParseRole(r.TenantRole); err == nil && s.cfg.CrossTenant(role) {
+			problems = append(problems, fault.Field{Field: fmt.Sprintf("attributes.setting[%d].tenantRole", i), Problem: crossTenantRole})
+		}
+	}
+	return problems
+}
+
+func settingsOf(attributes record.Attributes) ([]roleSetting, error) {
+	text := attributes.Member(settingMember)
 	settings := []roleSetting{}
 	if text == nil {
 		return settings, nil

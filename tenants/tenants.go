@@ -151,7 +151,7 @@ func (s *Service) create(ctx context.Context, sys scope.System, in Create, opts 
 	if err != nil {
 		return command.Result{}, err
 	}
-	attributes, err := describe(in.Attributes, in.Description)
+	attributes, err := s.given(&in.Name, in.Description, in.Attributes)
 	if err != nil {
 		return command.Result{}, err
 	}
@@ -169,7 +169,7 @@ func (s *Service) create(ctx context.Context, sys scope.System, in Create, opts 
 }
 
 // nothingLeft fails with fault.TenantNotPurged while the tenant has partitions beside its own record and its audit log,
-// or tenants inside its group.
+// or has had tenants inside its group.
 func (s *Service) nothingLeft(ctx context.Context, sc scope.Scope) error {
 	left := fault.New(fault.TenantNotPurged, "tenants.CreateTenant", "records of the deleted tenant %s are left; purge it, or restore it", sc.Tenant())
 	rows, err := s.cfg.Partitions.List(ctx, sc.Tenant().String(), "", "", 16)
@@ -187,12 +187,14 @@ func (s *Service) nothingLeft(ctx context.Context, sc scope.Scope) error {
 	if err != nil {
 		return err
 	}
-	page, err := s.cfg.Data.List(ctx, sc, data.Query{Partition: partition, Limit: 1})
+	page, err := s.cfg.Data.List(ctx, sc, data.Query{Partition: partition, IncludeDeleted: true, Limit: 2})
 	if err != nil {
 		return err
 	}
-	if len(page.Items) > 0 {
-		return left
+	for _, r := range page.Items {
+		if r.SK != Master {
+			return left
+		}
 	}
 	return nil
 }
@@ -206,7 +208,7 @@ type Update struct {
 
 // UpdateTenant changes a tenant.
 func (s *Service) UpdateTenant(ctx context.Context, sys scope.System, ref Ref, in Update, opts ...command.Option) (command.Result, error) {
-	patch, err := describe(in.Attributes, in.Description)
+	patch, err := s.given(in.Name, in.Description, in.Attributes)
 	if err != nil {
 		return command.Result{}, err
 	}
@@ -291,10 +293,22 @@ func (s *Service) change(ctx context.Context, sc scope.Scope, key record.Key, ne
 	return res, err
 }
 
-// describe sets attributes.description, and keeps what suspension writes out of the caller's hands.
-func describe(attributes record.Attributes, description *string) (record.Attributes, error) {
+// given returns the attributes that a caller gives a tenant, description among them, nil for none. It fails with
+// fault.ValidationFailed for what is not the caller's to write.
+func (s *Service) given(name, description *string, attributes record.Attributes) (record.Attributes, error) {
+	attributes, err := attributes.Canonical()
+	if err != nil {
+		return nil, err
+	}
+	var problems []fault.Field
+	if name != nil && *name == "" {
+		problems = append(problems, fault.Field{Field: "name", Problem: "is empty"})
+	}
 	if attributes.Member(suspendedMember) != nil {
-		return nil, fault.Invalid("tenants", fault.Field{Field: "attributes.suspended", Problem: "is set by suspending the tenant"})
+		problems = append(problems, fault.Field{Field: "attributes.suspended", Problem: "is set by suspending the tenant"})
+	}
+	if problems = append(problems, s.checkSettings(attributes)...); problems != nil {
+		return nil, fault.Invalid("tenants", problems...)
 	}
 	if description == nil {
 		return attributes, nil
