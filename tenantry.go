@@ -227,6 +227,9 @@ func (a *App) Close() error {
 			a.runner.Close()
 		}
 		a.working.Wait()
+		if a.verifier != nil {
+			a.verifier.Close()
+		}
 		if a.store != nil {
 			a.closed = a.store.Close()
 		}
