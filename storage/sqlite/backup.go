@@ -162,13 +162,5 @@ func moveInto(op, temp, path string) error {
 			return err
 		}
 	}
-	return syncFile(filepath.Dir(path))
-}
-
-func syncFile(path string) error {
-	f, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	return errors.Join(f.Sync(), f.Close())
+	return syncDir(filepath.Dir(path))
 }

@@ -37,20 +37,18 @@ func At(dir string) driver.Source { return source(dir, tuning{}) }
 
 // tuning is what tests and benchmarks set; zero values are the defaults.
 type tuning struct {
-	readers int           // how many reads run at once; twice the number of CPUs, at least 4 and at most 16
-	busy    time.Duration // how long a statement waits for another process that writes; 5 s
-	rest    time.Duration // between two looks for expired rows; 30 s
-	pages   int           // that the file may have; no limit
-	log     int           // pages of the write-ahead log from which on the writer is held up; checkpointLimit
+	busy  time.Duration // how long a statement waits for another process that writes; 5 s
+	rest  time.Duration // between two looks for expired rows; 30 s
+	pages int           // that the file may have; no limit
+	log   int           // pages of the write-ahead log from which on the writer is held up; checkpointLimit
 }
 
 func (t tuning) withDefaults() tuning {
 	return tuning{
-		readers: cmp.Or(t.readers, min(max(4, 2*runtime.GOMAXPROCS(0)), 16)),
-		busy:    cmp.Or(t.busy, 5*time.Second),
-		rest:    cmp.Or(t.rest, 30*time.Second),
-		pages:   t.pages,
-		log:     cmp.Or(t.log, checkpointLimit),
+		busy:  cmp.Or(t.busy, 5*time.Second),
+		rest:  cmp.Or(t.rest, 30*time.Second),
+		pages: t.pages,
+		log:   cmp.Or(t.log, checkpointLimit),
 	}
 }
 
@@ -76,7 +74,6 @@ const lookEvery = 100 * time.Millisecond
 
 // engine is an open store.
 type engine struct {
-	path        string
 	readers     *pool
 	writer      *writer
 	checkpoints *checkpointer
@@ -86,6 +83,8 @@ type engine struct {
 	mu     sync.RWMutex // held for reading by every operation, for writing by Close
 	closed bool
 }
+
+var _ driver.Backuper = (*engine)(nil)
 
 func open(ctx context.Context, dir string, t tuning) (*engine, error) {
 	if err := ctx.Err(); err != nil {
@@ -111,8 +110,7 @@ func open(ctx context.Context, dir string, t tuning) (*engine, error) {
 	checkpoints := newCheckpointer(first, t.log)
 	watch := newWatch(connector(smallCache), lookEvery)
 	e := &engine{
-		path:        path,
-		readers:     newPool(t.readers, connector(readerCache)),
+		readers:     newPool(min(max(4, 2*runtime.GOMAXPROCS(0)), 16), connector(readerCache)),
 		checkpoints: checkpoints,
 		watch:       watch,
 		requests:    sync.Pool{New: newRequest},
@@ -126,20 +124,44 @@ func open(ctx context.Context, dir string, t tuning) (*engine, error) {
 	return e, nil
 }
 
-// create makes the directory and the file where they are missing and returns the file's absolute path.
+// create makes the directory and the file where they are missing, so that they survive a power cut, and returns the
+// file's absolute path.
 func create(dir string) (string, error) {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return "", err
-	}
 	path, err := filepath.Abs(filepath.Join(dir, FileName))
 	if err != nil {
 		return "", err
 	}
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return "", err
+	}
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	if err == nil {
+		return path, errors.Join(f.Close(), syncDir(filepath.Dir(path)), syncDir(filepath.Dir(filepath.Dir(path))))
+	}
+	if !errors.Is(err, fs.ErrExist) {
+		return "", err
+	}
+	f, err = os.OpenFile(path, os.O_RDWR, 0)
 	if err != nil {
 		return "", err
 	}
 	return path, f.Close()
+}
+
+// syncDir makes the names in a directory survive a power cut, where the system lets this user do so.
+func syncDir(dir string) error {
+	if err := syncFile(dir); err != nil && !errors.Is(err, fs.ErrPermission) {
+		return err
+	}
+	return nil
+}
+
+func syncFile(path string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Sync(), f.Close())
 }
 
 // prepareFile puts the file into WAL mode, migrates it, and gives the files beside it its mode.

@@ -3,11 +3,13 @@ package sqlite
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/ncruces/go-sqlite3"
@@ -262,5 +264,38 @@ func TestReadExplainsADocumentThatIsNone(t *testing.T) {
 	}
 	if _, err := e.End(t.Context()); err != nil {
 		t.Errorf("the store is not usable after a bad row: %v", err)
+	}
+}
+
+// patience is a context that is cancelled when it has been asked for its error a number of times.
+type patience struct {
+	context.Context
+	left *atomic.Int64
+}
+
+func (p patience) Err() error {
+	if p.left.Add(-1) < 0 {
+		return context.Canceled
+	}
+	return nil
+}
+
+func TestLongReadEndsWithItsContext(t *testing.T) {
+	e := opened(t, t.TempDir(), tuning{})
+	var b driver.Batch
+	for i := range 20_000 { // deleted rows, which a range looks through and leaves out
+		r := row1(fmt.Sprint(i), 1)
+		r.IsDeleted = true
+		b.Writes = append(b.Writes, driver.Write{Collection: driver.Data, Record: r})
+	}
+	commit(t, e, b)
+	everything := driver.Range{Collection: driver.Data, PK: "A#acme", Limit: 1}
+	var left atomic.Int64
+	left.Store(20)
+	if _, err := e.Range(patience{t.Context(), &left}, everything); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v, want context.Canceled", err)
+	}
+	if recs, err := e.Range(t.Context(), everything); err != nil || len(recs) != 0 {
+		t.Errorf("the next read: %d rows, %v", len(recs), err)
 	}
 }
