@@ -445,7 +445,7 @@ func (gr *Grant) enter(ctx context.Context, crossing System) (err error) {
 func (gr *Grant) Body(ctx context.Context, m Mentions) error {
 	err := gr.body(ctx, m)
 	if err != nil {
-		gr.Scope, gr.System = Scope{}, System{}
+		*gr = Grant{Acting: gr.Acting, guard: gr.guard, request: gr.request, target: gr.target, named: gr.named, cross: gr.cross, born: gr.born}
 	}
 	return err
 }
