@@ -55,18 +55,16 @@ func checkSchema(path string, version int64) error {
 
 // schema returns the version of the file's schema, 0 for an empty file.
 func (c *conn) schema(path string) (int64, error) {
-	versioned, err := c.integer("SELECT count(*) FROM sqlite_schema WHERE name = 'goose_db_version'")
-	if err != nil {
+	const empty, ours = 0, 1 // anything else is somebody else's; asked at once, for another process may migrate just now
+	kind, err := c.integer(`SELECT iif(count(*) = 0, 0, iif(count(*) FILTER (WHERE name = 'goose_db_version') > 0, 1, 2)) FROM sqlite_schema`)
+	switch {
+	case err != nil || kind == empty:
 		return 0, err
-	}
-	if versioned > 0 {
+	case kind == ours:
 		return c.integer("SELECT max(version_id) FROM goose_db_version")
+	default:
+		return 0, fault.New(fault.Internal, "sqlite.Open", "%s is a SQLite file, but no store of Tenantry; name another directory", path)
 	}
-	foreign, err := c.integer("SELECT count(*) FROM sqlite_schema")
-	if err == nil && foreign > 0 {
-		err = fault.New(fault.Internal, "sqlite.Open", "%s is a SQLite file, but no store of Tenantry; name another directory", path)
-	}
-	return 0, err
 }
 
 // goUp runs the migrations that the file lacks. Another process may run them at the same time: each is one transaction
