@@ -25,9 +25,9 @@ const (
 // roleSetting is one element of attributes.setting.
 type roleSetting struct {
 	TenantRole    string         `json:"tenantRole"`
-	Groups        []string       `json:"groups"`
-	SettingGroups []string       `json:"setting_groups"`
-	Mode          string         `json:"setting_groups_mode"`
+	Groups        []string       `json:"groups,omitzero"`
+	SettingGroups []string       `json:"setting_groups,omitzero"`
+	Mode          string         `json:"setting_groups_mode,omitzero"`
 	Rest          jsontext.Value `json:",embed"` // what other services keep beside them
 }
 
@@ -98,6 +98,7 @@ func (s *Service) CustomizeSettingGroups(ctx context.Context, sc scope.Scope, in
 	if err != nil {
 		return command.Result{}, err
 	}
+	groups := append([]string{}, in.SettingGroups...) // never nil: no groups are a list too
 	return s.liveIn(ctx, sc, Ref{Tenant: sc.Tenant()}, func(next *record.Record) error {
 		settings, err := settingsOf(next.Attributes)
 		if err != nil {
@@ -105,7 +106,7 @@ func (s *Service) CustomizeSettingGroups(ctx context.Context, sc scope.Scope, in
 		}
 		for i := range settings {
 			if r := &settings[i]; r.is(role) {
-				r.Groups, r.SettingGroups, r.Mode = in.SettingGroups, in.SettingGroups, modeCustomized
+				r.Groups, r.SettingGroups, r.Mode = groups, groups, modeCustomized
 			}
 		}
 		return setSettings(next, settings)
