@@ -31,7 +31,7 @@ type System struct{ *system }
 type system struct {
 	auditor Auditor
 
-	mu       sync.Mutex
+	mu       sync.Mutex // guards crossing.Tenants and noted; the rest of crossing does not change
 	crossing Crossing
 	noted    bool
 }
@@ -86,7 +86,7 @@ func (s System) Enter(ctx context.Context, code tenant.Code, born time.Time) (Sc
 				return Scope{}, err
 			}
 		}
-		s.crossing, s.noted = next, true
+		s.crossing.Tenants, s.noted = next.Tenants, true
 	}
 	actor := s.crossing.Actor
 	return New(code, Full, born, &actor), nil
