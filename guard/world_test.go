@@ -1,6 +1,7 @@
 package guard_test
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -248,7 +249,7 @@ func (w *world) decide(c caller, a ask) (verdict, guard.Grant) {
 	var crossed []string
 	for _, crossing := range w.auditor.crossings {
 		for _, t := range crossing.Tenants {
-			crossed = append(crossed, t.String())
+			crossed = append(crossed, cmp.Or(t.String(), "(none)"))
 		}
 	}
 	v.crossed = strings.Join(crossed, " ")
