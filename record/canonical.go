@@ -96,16 +96,17 @@ func (c *checker) string() ([]byte, bool) {
 	if !c.take('"') {
 		return nil, false
 	}
-	for ; c.at < len(c.text) && c.text[c.at] != '"'; c.at++ {
-		switch b := c.text[c.at]; {
+	text, i := c.text, c.at
+	for ; i < len(text) && text[i] != '"'; i++ {
+		switch b := text[i]; {
 		case b == '\\':
 			plain = false
-			c.at++
+			i++
 		case b < ' ':
 			return nil, false
 		}
 	}
-	if !c.take('"') {
+	if c.at = i; !c.take('"') {
 		return nil, false
 	}
 	quoted := c.text[start:c.at]
@@ -134,10 +135,10 @@ func (c *checker) number() bool {
 	for c.at < len(c.text) && strings.IndexByte("+-.eE0123456789", c.text[c.at]) >= 0 {
 		c.at++
 	}
-	number := jsontext.Value(c.text[start:c.at])
-	if !number.IsValid() {
-		return false
+	number := c.text[start:c.at]
+	if len(number) <= 15 && plainInteger(string(number)) {
+		return true
 	}
-	text, err := CanonicalNumber(string(number))
+	text, err := ParseNumber(string(number))
 	return err == nil && text == string(number)
 }
