@@ -168,9 +168,19 @@ func TestWork(t *testing.T) {
 	cost := func(a *attack, r apitest.Request) string {
 		a.Helper()
 		a.do(r)
-		calls.take()
-		answer := a.do(r)
-		return fmt.Sprint(answer.Status, calls.take())
+		best, least := "", -1
+		for range 5 { // the cheapest: the server looks for other processes' changes four times a second, beside the requests
+			calls.take()
+			answer := a.do(r)
+			made, n := calls.take(), 0
+			for _, each := range made {
+				n += each
+			}
+			if least < 0 || n < least {
+				best, least = fmt.Sprint(answer.Status, made), n
+			}
+		}
+		return best
 	}
 	w.class(t, "foreign and missing", func(a *attack) {
 		a.honest(get(ua, productList+"/1"))
