@@ -9,7 +9,6 @@ import (
 	"sync"
 
 	"github.com/danielgtaylor/huma/v2"
-	"github.com/danielgtaylor/huma/v2/validation"
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/tenantry/tenantry"
@@ -23,14 +22,6 @@ import (
 type document struct {
 	json, yaml func() ([]byte, error) // written when they are first asked for: it takes longer than all else that New does
 	bodies     map[string]*schema     // by operation ID; nil where there is no body
-}
-
-// schema checks bodies.
-type schema struct {
-	registry huma.Registry
-	schema   *huma.Schema
-	optional bool
-	free     map[string]bool // members that may be any object
 }
 
 // describe makes the description of ops.
@@ -54,6 +45,9 @@ func describe(ops []route.Operation, app *tenantry.App) *document {
 			Extensions: map[string]any{"x-tenantry-policy": policyText(op.Policy)}}
 		if body := bodyType(op); body != nil {
 			s := &schema{registry: registry, schema: registry.Schema(reflect.TypeOf(body), true, op.ID+"Body"), optional: op.Bare || op.Body == nil}
+			if op.MaxItems > 0 {
+				s.schema.MaxItems = &op.MaxItems
+			}
 			s.free = freeMembers(registry, s.schema)
 			d.bodies[op.ID] = s
 			described.RequestBody = &huma.RequestBody{Required: !s.optional, Content: map[string]*huma.MediaType{"application/json": {Schema: s.schema}}}
@@ -194,99 +188,4 @@ func policyText(p guard.Policy) map[string]any {
 		roles = []string{}
 	}
 	return map[string]any{"reach": reach, "roles": roles, "members": p.Members}
-}
-
-// requireLists takes null out of the forms of a list, which huma has in for the nil slices of Go.
-func requireLists(s *huma.Schema) {
-	if s.Type == huma.TypeArray {
-		s.Nullable = false
-	}
-	for _, member := range s.Properties {
-		requireLists(member)
-	}
-}
-
-// freeMembers returns the members of a body, or of the elements of a list, that may be any object.
-func freeMembers(registry huma.Registry, s *huma.Schema) map[string]bool {
-	for s.Ref != "" || s.Type == huma.TypeArray {
-		if s.Ref != "" {
-			s = registry.SchemaFromRef(s.Ref)
-		} else {
-			s = s.Items
-		}
-	}
-	free := map[string]bool{}
-	for name, member := range s.Properties {
-		if any, ok := member.AdditionalProperties.(*huma.Schema); ok && member.Type == huma.TypeObject && len(member.Properties) == 0 && any.Type == "" && any.Ref == "" {
-			free[name] = true
-		}
-	}
-	return free
-}
-
-// check returns what is wrong with a body, ordered by field. A version that is no version in plain digits, which the text
-// decides, is left to the handler.
-func (s *schema) check(tree any) ([]fault.Field, error) {
-	path := huma.NewPathBuffer(make([]byte, 0, 128), 0)
-	res := &huma.ValidateResult{}
-	huma.Validate(s.registry, s.schema, path, huma.ModeWriteToServer, tree, res)
-	problems := s.unknown(nil, s.schema, "", tree)
-	for _, err := range res.Errors {
-		detail, ok := err.(*huma.ErrorDetail)
-		switch {
-		case !ok:
-			problems = append(problems, fault.Field{Problem: err.Error()})
-		case detail.Message == validation.MsgUnexpectedProperty: // unknown found it, and those that huma lets pass
-		case detail.Location == "version" || strings.HasSuffix(detail.Location, "].version"):
-			return nil, fault.New(fault.InvalidRequest, "httpapi", "version is -1 or 0 to 9007199254740991 in plain digits")
-		default:
-			problems = append(problems, problemOf(detail))
-		}
-	}
-	slices.SortFunc(problems, func(a, b fault.Field) int { return strings.Compare(a.Field, b.Field) })
-	return problems, nil
-}
-
-// unknown adds the members that a value has and its schema hasn't. Names are compared byte for byte: huma takes those that
-// differ in case for the same.
-func (s *schema) unknown(found []fault.Field, of *huma.Schema, at string, value any) []fault.Field {
-	for of.Ref != "" {
-		of = s.registry.SchemaFromRef(of.Ref)
-	}
-	switch v := value.(type) {
-	case []any:
-		for i, element := range v {
-			if of.Items != nil {
-				found = s.unknown(found, of.Items, at+"["+strconv.Itoa(i)+"]", element)
-			}
-		}
-	case map[string]any:
-		if of.AdditionalProperties != false {
-			return found
-		}
-		if at != "" {
-			at += "."
-		}
-		for name, member := range v {
-			if known, ok := of.Properties[name]; ok {
-				found = s.unknown(found, known, at+name, member)
-			} else {
-				found = append(found, fault.Field{Field: at + name, Problem: "is not a member that the operation knows; names are compared letter by letter"})
-			}
-		}
-	}
-	return found
-}
-
-// problemOf says what the schema found; a missing member is named itself, not the object that lacks it.
-func problemOf(detail *huma.ErrorDetail) fault.Field {
-	missing, ok := strings.CutPrefix(detail.Message, "expected required property ")
-	missing, whole := strings.CutSuffix(missing, " to be present")
-	if !ok || !whole {
-		return fault.Field{Field: detail.Location, Problem: detail.Message}
-	}
-	if detail.Location != "" {
-		missing = detail.Location + "." + missing
-	}
-	return fault.Field{Field: missing, Problem: "is required"}
 }

@@ -84,9 +84,6 @@ func (rs *Routes) bulkInputs(c *route.Call) ([]command.Input, error) {
 	if err := c.Decode(&elements); err != nil {
 		return nil, err
 	}
-	if len(elements) > MaxBulk {
-		return nil, fault.Invalid("records.bulk", fault.Field{Field: "[]", Problem: "has more than 500 records"})
-	}
 	t, err := rs.resolve(c)
 	if err != nil {
 		return nil, err

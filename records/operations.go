@@ -57,7 +57,7 @@ func (rs *Routes) under(prefix, suffix, of string) []route.Operation {
 		{ID: "getRecords", Method: "POST", Path: all + "/get", Summary: "Read up to 100 records by their sort keys", Precheck: rs.mayRead, Handle: rs.batchGet,
 			Query: []route.Param{partition}, Body: Keys{}, Answers: map[int]any{200: route.Items{}}, Errors: []fault.Code{fault.NotFound}},
 		{ID: "bulkRecords", Method: "POST", Path: all + "/bulk", Summary: "Create or replace up to 500 records, each in its own commit", Precheck: rs.mayWrite, Handle: rs.bulk,
-			Query: []route.Param{partition}, Body: Bulk{}, Answers: map[int]any{200: []BulkAnswer{}}, Errors: []fault.Code{fault.NotFound}},
+			Query: []route.Param{partition}, Body: Bulk{}, MaxItems: MaxBulk, Answers: map[int]any{200: []BulkAnswer{}}, Errors: []fault.Code{fault.NotFound}},
 		{ID: "recordHistory", Method: "GET", Path: one + "/history", Summary: "Who changed a record, when, from where, and what", Precheck: rs.mayRead, Handle: rs.history,
 			Query: []route.Param{limit, cursor, partition}, Answers: map[int]any{200: data.HistoryPage{}}, Errors: []fault.Code{fault.NotFound, fault.InvalidCursor}},
 		{ID: "getCommand", Method: "GET", Path: one + "/commands/{version}", Summary: "Read a command and its status", Precheck: rs.mayRead, Handle: rs.command,

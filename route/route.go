@@ -47,6 +47,9 @@ type Operation struct {
 	// without one takes Mentions.
 	Body any
 
+	// MaxItems bounds a body that is a list. Defaults to no bound.
+	MaxItems int
+
 	// Bare lets a body be left out.
 	Bare bool
 
