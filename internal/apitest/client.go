@@ -111,7 +111,7 @@ func (s *Server) Do(t testing.TB, r Request) *Answer {
 	if err != nil {
 		t.Fatalf("%v: %v", r, err)
 	}
-	s.check(t, r, a)
+	s.Check(t, r, a)
 	return a
 }
 
@@ -186,8 +186,8 @@ func (s *Server) RawBytes(t testing.TB, count int, text string) []*Answer {
 // leak matches what no refusal may show: a stack, a query, a Go type, the path of a file.
 var leak = regexp.MustCompile(`goroutine \d|\.go:\d|panic|SELECT |INSERT |UPDATE .* SET|sqlite|map\[|\*fault\.|\bstruct \{|/(home|root|tmp|usr|var)/|runtime error`)
 
-// check checks what holds for every answer.
-func (s *Server) check(t testing.TB, r Request, a *Answer) {
+// Check checks what holds for every answer. It is for answers that Send returned.
+func (s *Server) Check(t testing.TB, r Request, a *Answer) {
 	t.Helper()
 	if a.Status >= 500 && !r.Fails {
 		t.Errorf("%v: %v", r, a)
