@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"cmp"
 	"net/http"
 	"net/http/pprof"
 	"slices"
@@ -117,7 +118,7 @@ func (t *tenantCounts) Collect(out chan<- prometheus.Metric) {
 		all = append(all, counted{code.String(), n.Load()})
 	}
 	t.mu.RUnlock()
-	slices.SortFunc(all, func(a, b counted) int { return int(b.n - a.n) })
+	slices.SortFunc(all, func(a, b counted) int { return cmp.Or(cmp.Compare(b.n, a.n), cmp.Compare(a.code, b.code)) })
 	other := int64(0)
 	for i, c := range all {
 		if i >= busiest || c.code == "other" { // a tenant of that name
