@@ -163,12 +163,8 @@ func TestJWT(t *testing.T) {
 			`[{"tenant":"bravo","tenant":"alpha","role":"admin"}]`} {
 			a.wants(gated(roles), 401, 403)
 		}
-		for _, roles := range []string{strings.Repeat("[", 10_001), strings.Repeat(entry, 1<<20/len(entry))} { // past the bound of a head
-			token := w.signed("ua", apitest.Claims{"custom:roles": roles})
-			answer := a.raw(token, lines("GET /api/audit HTTP/1.1", "Host: h", "Authorization: Bearer "+token, "Connection: close", ""))
-			if answer.Status != 401 && answer.Status != 403 && answer.Status != 431 {
-				a.Errorf("a token of %d bytes: %v", len(token), answer)
-			}
+		for _, roles := range []string{strings.Repeat("[", 10_001), "[" + strings.Repeat(entry, 1<<20/len(entry)) + "{}]"} { // a token of 1.7 MB
+			a.wants(gated(roles), 401, 403)
 		}
 	})
 	w.attack(t, "JWT-18", func(a *attack) {
