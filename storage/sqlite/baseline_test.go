@@ -1,6 +1,7 @@
 package sqlite
 
 import (
+	"database/sql"
 	"errors"
 	"os"
 	"path/filepath"
@@ -15,17 +16,22 @@ import (
 )
 
 // The baselines do what the engine does and nothing else, each in the fewest lines that are fast: no contexts, no
-// conflicts, no feed, no other process, documents encoded beforehand. Compare BenchmarkBaseline/create with
-// Benchmark/create/writers=64, and so on; settings and rows are the engine's.
+// conflicts, no feed, no other process, documents encoded beforehand and not parsed. Compare BenchmarkBaseline/create
+// with Benchmark/create/writers=64, and so on; settings and rows are the engine's. Those of reading stand here twice: by
+// the driver's own calls, as the engine makes them, and through database/sql, as most programs do.
 
-const baselineSettings = `PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA temp_store = MEMORY; PRAGMA wal_autocheckpoint = 0;
-	PRAGMA cache_size = -16384`
+const (
+	baselineReading = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA temp_store = MEMORY; PRAGMA wal_autocheckpoint = 0; PRAGMA cache_size = -2048"
+	baselineWriting = baselineReading + "; PRAGMA cache_size = -16384"
+)
 
 func BenchmarkBaseline(b *testing.B) {
 	b.Run("append", baselineAppend)
 	b.Run("create/writers=64", baselineCreate)
 	b.Run("get/readers=1", baselineGet)
+	b.Run("get-sql/readers=1", baselineGetSQL)
 	b.Run("list", baselineList)
+	b.Run("list-sql", baselineListSQL)
 }
 
 // baselineAppend writes the bytes of the rows of a create to a file, and syncs it, for one writer.
@@ -46,6 +52,7 @@ func baselineAppend(b *testing.B) {
 // baselineCreate is a group commit by hand: one goroutine inserts what 64 send it, and acknowledges after COMMIT.
 func baselineCreate(b *testing.B) {
 	c := baselineOpen(b, baselineFile(b))
+	must(b, c.Exec(baselineWriting))
 	insertCommand := baselinePrepare(b, c, "INSERT INTO command (pk, sk, version, doc) VALUES (?1, ?2, 1, ?3) ON CONFLICT DO NOTHING")
 	insertData := baselinePrepare(b, c, "INSERT INTO data (pk, sk, version, deleted, doc) VALUES (?1, ?2, 1, 0, ?3) ON CONFLICT DO NOTHING")
 	begin, commit := baselinePrepare(b, c, "BEGIN IMMEDIATE"), baselinePrepare(b, c, "COMMIT")
@@ -115,11 +122,15 @@ func baselineCreate(b *testing.B) {
 	goroutines.Wait()
 }
 
-// baselineGet is the bare statement: its row is read into a string, not parsed.
+const (
+	baselineGetQuery  = "SELECT version, doc FROM data WHERE pk = ?1 AND sk = ?2"
+	baselineListQuery = "SELECT sk, version, doc FROM data WHERE pk = ?1 AND sk > ?2 AND deleted = 0 ORDER BY sk LIMIT ?3"
+)
+
+// baselineGet is the bare statement: its row is read into a string.
 func baselineGet(b *testing.B) {
 	c := baselineOpen(b, baselineFilled(b))
-	c.Exec("PRAGMA cache_size = -2048")
-	get := baselinePrepare(b, c, "SELECT version, doc FROM data WHERE pk = ?1 AND sk = ?2")
+	get := baselinePrepare(b, c, baselineGetQuery)
 	storagetest.Together(b, 1, func(i int) {
 		must(b, errors.Join(get.BindText(1, storagetest.BenchPK), get.BindText(2, storagetest.BenchSK(i*7919%storagetest.BenchRows))))
 		if !get.Step() || get.ColumnInt64(0) != 1 || get.ColumnText(1) == "" {
@@ -129,13 +140,21 @@ func baselineGet(b *testing.B) {
 	})
 }
 
-// baselineList is the bare statement of a page: its rows are read into strings, not parsed.
+func baselineGetSQL(b *testing.B) {
+	get := baselineSQL(b, baselineGetQuery)
+	storagetest.Together(b, 1, func(i int) {
+		var version int64
+		var doc string
+		must(b, get.QueryRow(storagetest.BenchPK, storagetest.BenchSK(i*7919%storagetest.BenchRows)).Scan(&version, &doc))
+	})
+}
+
+// baselineList is the bare statement of a page: its rows are read into strings.
 func baselineList(b *testing.B) {
 	c := baselineOpen(b, baselineFilled(b))
-	c.Exec("PRAGMA cache_size = -2048")
-	list := baselinePrepare(b, c, "SELECT sk, version, doc FROM data WHERE pk = ?1 AND sk > ?2 AND deleted = 0 ORDER BY sk LIMIT ?3")
+	list := baselinePrepare(b, c, baselineListQuery)
 	storagetest.Together(b, 1, func(i int) {
-		after := storagetest.BenchSK(i * 7919 % (storagetest.BenchRows - storagetest.BenchList - 1))
+		after := baselineAfter(i)
 		must(b, errors.Join(list.BindText(1, storagetest.BenchPK), list.BindText(2, after), list.BindInt(3, storagetest.BenchList)))
 		n := 0
 		for list.Step() {
@@ -148,6 +167,42 @@ func baselineList(b *testing.B) {
 		}
 		must(b, list.Reset())
 	})
+}
+
+func baselineListSQL(b *testing.B) {
+	list := baselineSQL(b, baselineListQuery)
+	storagetest.Together(b, 1, func(i int) {
+		rows, err := list.Query(storagetest.BenchPK, baselineAfter(i), storagetest.BenchList)
+		must(b, err)
+		n := 0
+		for ; rows.Next(); n++ {
+			var sk, doc string
+			var version int64
+			must(b, rows.Scan(&sk, &version, &doc))
+		}
+		if n != storagetest.BenchList {
+			b.Error("not a full list", n)
+		}
+		must(b, errors.Join(rows.Err(), rows.Close()))
+	})
+}
+
+// baselineAfter returns where the i-th list begins.
+func baselineAfter(i int) string {
+	return storagetest.BenchSK(i * 7919 % (storagetest.BenchRows - storagetest.BenchList - 1))
+}
+
+// baselineSQL prepares a statement through database/sql.
+func baselineSQL(b *testing.B, query string) *sql.Stmt {
+	db, err := sql.Open("sqlite3", baselineFilled(b))
+	must(b, err)
+	db.SetMaxOpenConns(1)
+	_, err = db.Exec(baselineReading)
+	must(b, err)
+	s, err := db.Prepare(query)
+	must(b, err)
+	b.Cleanup(func() { must(b, errors.Join(s.Close(), db.Close())) })
+	return s
 }
 
 // baselineFile returns a new file with the engine's tables.
@@ -172,7 +227,7 @@ func baselineFilled(b *testing.B) string {
 func baselineOpen(b *testing.B, path string) *sqlite3.Conn {
 	c, err := sqlite3.OpenFlags(path, sqlite3.OPEN_READWRITE)
 	must(b, err)
-	must(b, c.Exec(baselineSettings))
+	must(b, c.Exec(baselineReading))
 	b.Cleanup(func() {
 		for _, s := range slices.Collect(c.Stmts()) {
 			must(b, s.Close())

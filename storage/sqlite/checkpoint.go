@@ -11,7 +11,7 @@ import (
 // Sizes of the write-ahead log, in pages of 4 KiB.
 const (
 	checkpointEvery = 1000 // it may grow by before a checkpoint
-	checkpointLimit = 8000 // from which on the writer is held up for one; it is read whole when a process died
+	checkpointLimit = 4000 // from which on the writer is held up for one; it is read whole when a process died
 )
 
 // checkpointer copies the write-ahead log into the file, in a goroutine and on a connection of its own: commits go on

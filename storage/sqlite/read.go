@@ -10,36 +10,34 @@ import (
 	"github.com/tenantry/tenantry/storage/driver"
 )
 
-// Every query that reads rows yields pk, sk, version and doc, and may yield more behind them. The first parameter
-// of those that may read the system collection is the second that counts as now: a row of the system collection that expired before it is absent.
+// Every query that reads rows yields pk, sk, version and doc, and may yield more behind them. The last parameter of those
+// that read the system collection is the second that counts as now: a row that expired before it is absent.
 const columns = "SELECT pk, sk, version, doc FROM "
-
-const live = " AND expires NOT BETWEEN 1 AND ?1 - 1"
 
 var (
 	getQuery = map[driver.Collection]string{
-		driver.Data:    columns + "data WHERE pk = ?2 AND sk = ?3",
-		driver.Command: columns + "command WHERE pk = ?2 AND sk = ?3 AND version = ?4",
-		driver.History: columns + "history WHERE pk = ?2 AND sk = ?3 AND version = ?4",
-		driver.System:  columns + "system WHERE pk = ?2 AND sk = ?3" + live,
+		driver.Data:    columns + "data WHERE pk = ?1 AND sk = ?2",
+		driver.Command: columns + "command WHERE pk = ?1 AND sk = ?2 AND version = ?3",
+		driver.History: columns + "history WHERE pk = ?1 AND sk = ?2 AND version = ?3",
+		driver.System:  columns + "system WHERE pk = ?1 AND sk = ?2 AND expires NOT BETWEEN 1 AND ?4 - 1",
 	}
 
 	// A BLOB sorts behind every TEXT: it stands for a range that is open above.
-	between    = " WHERE pk = ?2 AND sk >= ?3 AND sk < ?4 AND deleted <= ?5"
+	between    = " WHERE pk = ?1 AND sk >= ?2 AND sk < ?3 AND deleted <= ?4"
 	rangeQuery = map[driver.Collection]string{
-		driver.Data:   columns + "data" + between + " ORDER BY sk LIMIT ?6",
-		driver.System: columns + "system" + between + live + " ORDER BY sk LIMIT ?6",
+		driver.Data:   columns + "data" + between + " ORDER BY sk LIMIT ?5",
+		driver.System: columns + "system" + between + " AND expires NOT BETWEEN 1 AND ?6 - 1 ORDER BY sk LIMIT ?5",
 	}
 	descendingQuery = map[driver.Collection]string{
-		driver.Data:   columns + "data" + between + " ORDER BY sk DESC LIMIT ?6",
-		driver.System: columns + "system" + between + live + " ORDER BY sk DESC LIMIT ?6",
+		driver.Data:   columns + "data" + between + " ORDER BY sk DESC LIMIT ?5",
+		driver.System: columns + "system" + between + " AND expires NOT BETWEEN 1 AND ?6 - 1 ORDER BY sk DESC LIMIT ?5",
 	}
 
 	scanQuery = map[driver.Collection]string{
-		driver.Data:    columns + "data WHERE (pk, sk) > (?2, ?3) ORDER BY pk, sk LIMIT ?5",
-		driver.Command: columns + "command WHERE (pk, sk, version) > (?2, ?3, ?4) ORDER BY pk, sk, version LIMIT ?5",
-		driver.History: columns + "history WHERE (pk, sk, version) > (?2, ?3, ?4) ORDER BY pk, sk, version LIMIT ?5",
-		driver.System:  columns + "system WHERE (pk, sk) > (?2, ?3)" + live + " ORDER BY pk, sk LIMIT ?5",
+		driver.Data:    columns + "data WHERE (pk, sk) > (?1, ?2) ORDER BY pk, sk LIMIT ?4",
+		driver.Command: columns + "command WHERE (pk, sk, version) > (?1, ?2, ?3) ORDER BY pk, sk, version LIMIT ?4",
+		driver.History: columns + "history WHERE (pk, sk, version) > (?1, ?2, ?3) ORDER BY pk, sk, version LIMIT ?4",
+		driver.System:  columns + "system WHERE (pk, sk) > (?1, ?2) AND expires NOT BETWEEN 1 AND ?5 - 1 ORDER BY pk, sk LIMIT ?4",
 	}
 )
 
@@ -59,10 +57,10 @@ func (e *engine) Get(ctx context.Context, ref driver.Ref) (*record.Record, error
 
 func (c *conn) get(ref driver.Ref, now int64) (*record.Record, error) {
 	b := c.bind(getQuery[ref.Collection])
-	b.integer(now)
 	b.text(ref.PK)
 	b.text(ref.SK)
 	b.integer(ref.Version)
+	b.integer(now)
 	if b.err != nil {
 		return nil, b.err
 	}
@@ -104,7 +102,6 @@ func (e *engine) Range(ctx context.Context, r driver.Range) ([]*record.Record, e
 	var recs []*record.Record
 	err := e.read(ctx, "sqlite.Range", func(c *conn) error {
 		b := c.bind(query)
-		b.integer(time.Now().Unix())
 		b.text(r.PK)
 		b.text(lower(r))
 		if upper, open := upper(r); open {
@@ -114,6 +111,7 @@ func (e *engine) Range(ctx context.Context, r driver.Range) ([]*record.Record, e
 		}
 		b.boolean(r.IncludeDeleted)
 		b.integer(int64(r.Limit))
+		b.integer(time.Now().Unix())
 		if b.err == nil {
 			recs, b.err = rows(b.stmt, r.PK, r.Limit)
 		}
@@ -156,11 +154,11 @@ func (e *engine) Scan(ctx context.Context, col driver.Collection, after driver.R
 	var recs []*record.Record
 	err := e.read(ctx, "sqlite.Scan", func(c *conn) error {
 		b := c.bind(scanQuery[col])
-		b.integer(time.Now().Unix())
 		b.text(after.PK)
 		b.text(after.SK)
 		b.integer(after.Version)
 		b.integer(int64(limit))
+		b.integer(time.Now().Unix())
 		if b.err == nil {
 			recs, b.err = rows(b.stmt, "", limit)
 		}
