@@ -1,7 +1,8 @@
-// Package bench measures what users wait for, beside the bare thing that it can't be faster than: compare the ratios of
-// one run, not the figures of two machines.
+// Package bench measures what users wait for, beside the bare thing that it can't be faster than (package baseline): compare
+// the ratios of one run, not the figures of two machines.
 //
 //	go test ./bench -run '^$' -bench . -benchmem
+//	go run ./bench/ratios
 package bench
 
 import (
@@ -12,6 +13,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -21,6 +23,8 @@ import (
 
 	"github.com/tenantry/tenantry"
 	"github.com/tenantry/tenantry/auth"
+	"github.com/tenantry/tenantry/bench/baseline"
+	"github.com/tenantry/tenantry/bench/load"
 	"github.com/tenantry/tenantry/command"
 	"github.com/tenantry/tenantry/data"
 	"github.com/tenantry/tenantry/guard"
@@ -34,32 +38,69 @@ import (
 var attributes = record.Attributes(`{"category":"office","currency":"EUR","description":"` + strings.Repeat("a chair that is comfortable. ", 8) +
 	`","dimensions":{"depth":62.5,"height":118,"width":64},"price":4900,"tags":["chair","ergonomic","black"]}`)
 
-func open(b *testing.B) *tenantrytest.App {
+const partition = "PRODUCT#acme"
+
+func open(b *testing.B, dir string) *tenantrytest.App {
 	b.Helper()
-	return tenantrytest.New(b, tenantry.Config{Store: sqlite.At(b.TempDir()), Now: time.Now, Log: slog.New(slog.DiscardHandler)})
+	return tenantrytest.New(b, tenantry.Config{Store: sqlite.At(dir), Now: time.Now, Log: slog.New(slog.DiscardHandler)})
 }
 
 func product(tb testing.TB, sc guard.Scope, sk string) record.Key {
 	tb.Helper()
 	key, err := record.NewKey(sc, record.MustEntityType("PRODUCT"), sk)
+	must(tb, err)
+	return key
+}
+
+func publish(tb testing.TB, app *tenantrytest.App, sc guard.Scope, sk string) error {
+	_, err := app.Commands().PublishSync(context.Background(), sc, command.Input{Key: product(tb, sc, sk), Name: "Chair", Attributes: attributes})
+	return err
+}
+
+func must(tb testing.TB, err error) {
 	if err != nil {
+		tb.Helper()
 		tb.Fatal(err)
 	}
-	return key
 }
 
 func BenchmarkPublishSync(b *testing.B) {
 	for _, writers := range []int{1, 16, 64} {
-		b.Run(fmt.Sprintf("writers=%d", writers), func(b *testing.B) {
-			app := open(b)
+		b.Run(fmt.Sprintf("writers=%d/by=tenantry", writers), func(b *testing.B) {
+			app := open(b, b.TempDir())
 			sc := app.Scope("acme")
 			b.ReportAllocs()
-			parallel(b, writers, func(n int64) error {
-				_, err := app.Commands().PublishSync(context.Background(), sc, command.Input{Key: product(b, sc, record.NewID()), Name: "Chair", Attributes: attributes})
-				return err
-			})
+			parallel(b, writers, func(int64) error { return publish(b, app, sc, record.NewID()) })
 		})
 	}
+	b.Run("writers=1/by=append", func(b *testing.B) {
+		_, command, data := stored(b)
+		log, err := baseline.OpenLog(filepath.Join(b.TempDir(), "log"))
+		must(b, err)
+		defer log.Close()
+		row := slices.Concat(command, data, []byte(strings.Repeat(partition+record.NewID(), 2)))
+		parallel(b, 1, func(int64) error { return log.Append(row) })
+	})
+	b.Run("writers=64/by=group-commit", func(b *testing.B) {
+		dir, command, data := stored(b)
+		group, err := baseline.OpenGroup(dir, command, data)
+		must(b, err)
+		parallel(b, 64, func(int64) error { return group.Create(partition, record.NewID()) })
+		must(b, group.Close())
+	})
+}
+
+// stored returns a closed store's directory and the documents that a publish left there.
+func stored(b *testing.B) (dir string, command, data []byte) {
+	b.Helper()
+	dir = b.TempDir()
+	app := open(b, dir)
+	sk := record.NewID()
+	must(b, publish(b, app, app.Scope("acme"), sk))
+	must(b, app.Close())
+	command, data, err := baseline.Docs(dir, partition, sk)
+	must(b, err)
+	return dir, command, data
 }
 
 // parallel runs b.N calls on as many goroutines as there are callers, and reports calls per second and the 99th percentile.
@@ -71,11 +112,7 @@ func parallel(b *testing.B, callers int, call func(n int64) error) {
 	b.ResetTimer()
 	for c := range callers {
 		wg.Go(func() {
-			for {
-				n := next.Add(1)
-				if n > int64(b.N) {
-					return
-				}
+			for n := next.Add(1); n <= int64(b.N); n = next.Add(1) {
 				began := time.Now()
 				if err := call(n); err != nil {
 					b.Error(err)
@@ -89,11 +126,15 @@ func parallel(b *testing.B, callers int, call func(n int64) error) {
 	b.StopTimer()
 	all := slices.Concat(took...)
 	slices.Sort(all)
-	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "op/s")
-	b.ReportMetric(float64(all[len(all)*99/100].Microseconds())/1000, "p99-ms")
+	report(b, float64(b.N)/b.Elapsed().Seconds(), all[len(all)*99/100])
 }
 
-const filled = 10_000
+func report(b *testing.B, perSecond float64, p99 time.Duration) {
+	b.ReportMetric(perSecond, "op/s")
+	b.ReportMetric(float64(p99.Microseconds())/1000, "p99-ms")
+}
+
+const filled = 20_000
 
 // fill publishes records p00000 … and returns the app's scope.
 func fill(b *testing.B, app *tenantrytest.App) guard.Scope {
@@ -103,7 +144,7 @@ func fill(b *testing.B, app *tenantrytest.App) guard.Scope {
 	for w := range 64 {
 		wg.Go(func() {
 			for i := w; i < filled; i += 64 {
-				if _, err := app.Commands().PublishSync(context.Background(), sc, command.Input{Key: product(b, sc, sk(int64(i))), Name: "Chair", Attributes: attributes}); err != nil {
+				if err := publish(b, app, sc, sk(int64(i))); err != nil {
 					b.Error(err)
 					return
 				}
@@ -116,53 +157,116 @@ func fill(b *testing.B, app *tenantrytest.App) guard.Scope {
 
 func sk(n int64) string { return fmt.Sprintf("p%05d", n%filled) }
 
+const page = 100
+
+// listFrom returns where the n-th list begins, so that it is full.
+func listFrom(n int64) string { return sk(n * 7919 % (filled - page)) }
+
 func BenchmarkGet(b *testing.B) {
-	app := open(b)
+	dir := b.TempDir()
+	app := open(b, dir)
 	sc := fill(b, app)
-	b.ReportAllocs()
-	var n int64
-	for b.Loop() {
-		n += 7919
-		if _, err := app.Data().Get(context.Background(), sc, product(b, sc, sk(n))); err != nil {
-			b.Fatal(err)
-		}
+	keys := make([]record.Key, filled)
+	for n := range keys {
+		keys[n] = product(b, sc, sk(int64(n)*7919))
 	}
+	b.Run("by=tenantry", func(b *testing.B) {
+		b.ReportAllocs()
+		n := 0
+		for b.Loop() {
+			n++
+			if _, err := app.Data().Get(context.Background(), sc, keys[n%filled]); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	must(b, app.Close())
+	b.Run("by=statement", func(b *testing.B) {
+		reader, err := baseline.OpenReader(dir)
+		must(b, err)
+		defer reader.Close()
+		n := 0
+		for b.Loop() {
+			n++
+			if version, _, err := reader.Get(partition, keys[n%filled].SK()); version != 1 {
+				b.Fatal("no row", err)
+			}
+		}
+	})
 }
 
-func BenchmarkList100(b *testing.B) {
-	app := open(b)
+func BenchmarkList(b *testing.B) {
+	dir := b.TempDir()
+	app := open(b, dir)
 	sc := fill(b, app)
-	partition, err := record.NewPartition(sc, record.MustEntityType("PRODUCT"))
-	if err != nil {
-		b.Fatal(err)
-	}
-	b.ReportAllocs()
-	var n int64
-	for b.Loop() {
-		n += 7919
-		page, err := app.Data().List(context.Background(), sc, data.Query{Partition: partition, From: sk(n % (filled - 200))})
-		if err != nil || len(page.Items) != 100 {
-			b.Fatal(err, len(page.Items))
+	b.Run("by=tenantry", func(b *testing.B) {
+		in, err := record.NewPartition(sc, record.MustEntityType("PRODUCT"))
+		must(b, err)
+		b.ReportAllocs()
+		var n int64
+		for b.Loop() {
+			n++
+			got, err := app.Data().List(context.Background(), sc, data.Query{Partition: in, From: listFrom(n), Limit: page})
+			if err != nil || len(got.Items) != page {
+				b.Fatal("not a full page", err)
+			}
 		}
-	}
-}
-
-// server is the API on a real port, and a client with as many connections as the benchmark asks for.
-func serve(b *testing.B, handler http.Handler) (url string, client *http.Client) {
-	b.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		b.Fatal(err)
-	}
-	server := &http.Server{Handler: handler}
-	go server.Serve(listener)
-	b.Cleanup(func() { server.Close() })
-	client = &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: connections, DisableCompression: true}}
-	b.Cleanup(client.CloseIdleConnections)
-	return "http://" + listener.Addr().String(), client
+	})
+	must(b, app.Close())
+	b.Run("by=statement", func(b *testing.B) {
+		reader, err := baseline.OpenReader(dir)
+		must(b, err)
+		defer reader.Close()
+		var n int64
+		for b.Loop() {
+			n++
+			if rows, err := reader.List(partition, listFrom(n), page); len(rows) != page {
+				b.Fatal("not a full page", err)
+			}
+		}
+	})
 }
 
 const connections = 64
+
+// BenchmarkHTTP has its client, that of net/http, in the same process. Whoever answers, the bytes of requests and answers are
+// the same, and so are those on disk: the bare handler of a create keeps them by the group commit by hand.
+func BenchmarkHTTP(b *testing.B) {
+	body := []byte(`{"name":"Chair","attributes":` + string(attributes) + `}`)
+	dir, command, data := stored(b)
+	group, err := baseline.OpenGroup(dir, command, data)
+	must(b, err)
+	b.Cleanup(func() { must(b, group.Close()) })
+	keep := func() error { return group.Create(partition, record.NewID()) }
+
+	app := open(b, b.TempDir())
+	sc := fill(b, app)
+	token := app.Token(auth.Claims{Subject: "u1", Tenant: sc.Tenant(), Role: "user"})
+	own := serve(b, app.Handler(httpapi.Config{Log: slog.New(slog.NewJSONHandler(io.Discard, nil))}))
+	for _, bench := range []struct {
+		name, method string
+		path         func(n int64) string
+		body         []byte
+		want         int
+		work         func() error
+	}{
+		{"create", "POST", func(int64) string { return "/api/data/PRODUCT" }, body, http.StatusCreated, keep},
+		{"get", "GET", func(n int64) string { return "/api/data/PRODUCT/" + sk(n*7919) }, nil, http.StatusOK, func() error { return nil }},
+	} {
+		status, header, answer, err := load.Answer(own, load.Request(bench.method, bench.path(0), token, bench.body))
+		must(b, err)
+		bare := serve(b, baseline.Handler(status, header, answer, bench.work))
+		for _, by := range []struct{ name, addr string }{{"tenantry", own}, {"handler", bare}} {
+			b.Run(bench.name+"/by="+by.name, func(b *testing.B) {
+				client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: connections, DisableCompression: true}}
+				defer client.CloseIdleConnections()
+				parallel(b, connections, func(n int64) error {
+					return send(client, bench.method, "http://"+by.addr+bench.path(n), token, bench.body, bench.want)
+				})
+			})
+		}
+	}
+}
 
 func send(client *http.Client, method, url, token string, body []byte, want int) error {
 	req, err := http.NewRequest(method, url, bytes.NewReader(body))
@@ -185,38 +289,13 @@ func send(client *http.Client, method, url, token string, body []byte, want int)
 	return err
 }
 
-func BenchmarkHTTP(b *testing.B) {
-	body := []byte(`{"name":"Chair","attributes":` + string(attributes) + `}`)
-	quiet := slog.New(slog.NewJSONHandler(io.Discard, nil))
-	b.Run("create", func(b *testing.B) {
-		app := open(b)
-		sc := app.Scope("acme")
-		token := app.Token(auth.Claims{Subject: "u1", Tenant: sc.Tenant(), Role: "user"})
-		url, client := serve(b, app.Handler(httpapi.Config{Log: quiet}))
-		parallel(b, connections, func(int64) error { return send(client, "POST", url+"/api/data/PRODUCT", token, body, 201) })
-	})
-	b.Run("get", func(b *testing.B) {
-		app := open(b)
-		sc := fill(b, app)
-		token := app.Token(auth.Claims{Subject: "u1", Tenant: sc.Tenant(), Role: "user"})
-		url, client := serve(b, app.Handler(httpapi.Config{Log: quiet}))
-		parallel(b, connections, func(n int64) error { return send(client, "GET", url+"/api/data/PRODUCT/"+sk(n*7919), token, nil, 200) })
-	})
-	answer := bytes.Repeat([]byte("x"), 900)
-	bare := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		io.Copy(io.Discard, r.Body)
-		w.Header().Set("Content-Type", "application/json")
-		if r.Method == "POST" {
-			w.WriteHeader(201)
-		}
-		w.Write(answer)
-	})
-	b.Run("bare-create", func(b *testing.B) {
-		url, client := serve(b, bare)
-		parallel(b, connections, func(int64) error { return send(client, "POST", url+"/", strings.Repeat("t", 400), body, 201) })
-	})
-	b.Run("bare-get", func(b *testing.B) {
-		url, client := serve(b, bare)
-		parallel(b, connections, func(int64) error { return send(client, "GET", url+"/", strings.Repeat("t", 400), nil, 200) })
-	})
+// serve serves a handler on a real port until the benchmark ends, and returns its address.
+func serve(b *testing.B, handler http.Handler) string {
+	b.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	must(b, err)
+	server := &http.Server{Handler: handler}
+	go server.Serve(listener)
+	b.Cleanup(func() { server.Close() })
+	return listener.Addr().String()
 }

@@ -56,6 +56,7 @@ func parseDoc(doc string, r *Record) bool {
 		return true
 	}
 	plain := strings.IndexByte(doc, '\\') < 0
+	created := ""
 	for at, before := 0, byte('{'); ; before = ',' {
 		if at+1 >= len(doc) || doc[at] != before || doc[at+1] != '"' {
 			return false
@@ -88,13 +89,18 @@ func parseDoc(doc string, r *Record) bool {
 		case "requestId":
 			r.RequestID, at = stringAt(doc, at, plain)
 		case "createdAt":
-			r.CreatedAt, at = timeAt(doc, at)
+			created, at = stringAt(doc, at, true) // an escape is in no time
+			r.CreatedAt, at = timeOf(created, at)
 		case "createdBy":
 			r.CreatedBy, at = stringAt(doc, at, plain)
 		case "createdIp":
 			r.CreatedIP, at = stringAt(doc, at, plain)
 		case "updatedAt":
-			r.UpdatedAt, at = timeAt(doc, at)
+			if v, at = stringAt(doc, at, true); v == created { // it has not changed since
+				r.UpdatedAt = r.CreatedAt
+			} else {
+				r.UpdatedAt, at = timeOf(v, at)
+			}
 		case "updatedBy":
 			r.UpdatedBy, at = stringAt(doc, at, plain)
 		case "updatedIp":
@@ -306,9 +312,9 @@ func valueAt(text string, at int) (string, int) {
 	return "", -1
 }
 
-func timeAt(text string, at int) (Time, int) {
-	v, at := stringAt(text, at, true) // an escape is in no time
-	t, err := ParseTime(v)
+// timeOf returns the time that text says, and at; an index below 0 where it says none.
+func timeOf(text string, at int) (Time, int) {
+	t, err := ParseTime(text)
 	if err != nil {
 		return Time{}, -1
 	}

@@ -20,12 +20,12 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"syscall"
 	"time"
 
 	"github.com/go-json-experiment/json"
+
+	"github.com/tenantry/tenantry/bench/load"
 )
 
 const connections = 64
@@ -61,7 +61,7 @@ func run(publishes, tenants int) error {
 	fmt.Printf("resident idle                  %6.1f MB\n", m.resident())
 
 	body := []byte(`{"name":"Chair","attributes":{"price":4900,"description":"` + strings.Repeat("a chair that is comfortable. ", 12) + `"}}`)
-	if err := m.load("create", publishes, func(int) error { return m.send("POST", "/api/data/PRODUCT", m.user, body, http.StatusCreated) }); err != nil {
+	if err := m.load("create", publishes, http.StatusCreated, always(load.Request("POST", "/api/data/PRODUCT", m.user, body))); err != nil {
 		return err
 	}
 	m.settle()
@@ -69,7 +69,7 @@ func run(publishes, tenants int) error {
 	if err := m.send("POST", "/api/data/PRODUCT", m.user, []byte(`{"sk":"one","name":"One"}`), http.StatusCreated); err != nil {
 		return err
 	}
-	if err := m.load("get", publishes/4, func(int) error { return m.send("GET", "/api/data/PRODUCT/one", m.user, nil, http.StatusOK) }); err != nil {
+	if err := m.load("get", publishes, http.StatusOK, always(load.Request("GET", "/api/data/PRODUCT/one", m.user, nil))); err != nil {
 		return err
 	}
 
@@ -91,6 +91,8 @@ func run(publishes, tenants int) error {
 	}
 	return m.pages(tenants)
 }
+
+func always(request []byte) func(int) []byte { return func(int) []byte { return request } }
 
 func ms(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 
@@ -215,39 +217,20 @@ func (m *machine) answer(method, path, token string, body []byte, want int) ([]b
 	return text, err
 }
 
-// load makes n calls over all connections, and prints calls per second and the 99th percentile.
-func (m *machine) load(name string, n int, call func(i int) error) error {
-	var next atomic.Int64
-	var wg sync.WaitGroup
-	failed := make([]error, connections)
-	took := make([][]time.Duration, connections)
-	began := time.Now()
-	for c := range connections {
-		wg.Go(func() {
-			for i := next.Add(1); i <= int64(n) && failed[c] == nil; i = next.Add(1) {
-				from := time.Now()
-				failed[c] = call(int(i))
-				took[c] = append(took[c], time.Since(from))
-			}
-		})
+// load makes n requests over all connections, and prints requests per second and the 99th percentile.
+func (m *machine) load(name string, n, want int, request func(i int) []byte) error {
+	result, err := load.Run(strings.TrimPrefix(m.url, "http://"), connections, n, want, request)
+	if err != nil {
+		return err
 	}
-	wg.Wait()
-	elapsed := time.Since(began)
-	for _, err := range failed {
-		if err != nil {
-			return err
-		}
-	}
-	all := slices.Concat(took...)
-	slices.Sort(all)
-	fmt.Printf("HTTP %-6s by %d connections    %6.0f /s, p99 %.1f ms\n", name, connections, float64(n)/elapsed.Seconds(), ms(all[len(all)*99/100]))
+	fmt.Printf("HTTP %-6s by %d connections    %6.0f /s, p99 %.1f ms\n", name, connections, result.PerSecond, ms(result.P99))
 	return nil
 }
 
 // pages creates tenants and lists them by pages of 100.
 func (m *machine) pages(tenants int) error {
-	err := m.load("tenant", tenants, func(i int) error {
-		return m.send("POST", "/api/tenant", m.admin, fmt.Appendf(nil, `{"code":"t%05d","name":"Tenant %d"}`, i, i), http.StatusCreated)
+	err := m.load("tenant", tenants, http.StatusCreated, func(i int) []byte {
+		return load.Request("POST", "/api/tenant", m.admin, fmt.Appendf(nil, `{"code":"t%05d","name":"Tenant %d"}`, i, i))
 	})
 	if err != nil {
 		return err

@@ -29,7 +29,7 @@ var layers = [][]string{
 	{"httpapi", "console", "client", "internal/demo"},
 	{"internal/cli", "tenantrytest", "internal/worldtest", "internal/proof"},
 	{"internal/apitest"},
-	{"internal/attacks"},
+	{"internal/attacks", "bench/baseline", "bench/load"},
 	{"cmd/tenantry", "examples/*", "bench", "bench/*"},
 
 	{"analysis", "internal/archtest", "internal/check", "internal/crash", "internal/mutants"},

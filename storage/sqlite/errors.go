@@ -57,6 +57,9 @@ func closed(op string) error {
 
 // broken reports whether a connection on which err happened should not be used again.
 func broken(err error) bool {
+	if err == nil {
+		return false
+	}
 	for _, code := range []sqlite3.ErrorCode{sqlite3.CORRUPT, sqlite3.NOTADB, sqlite3.IOERR, sqlite3.CANTOPEN, sqlite3.NOMEM,
 		sqlite3.PROTOCOL, sqlite3.MISUSE, sqlite3.INTERNAL, sqlite3.READONLY} {
 		if errors.Is(err, code) {

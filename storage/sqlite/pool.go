@@ -26,8 +26,12 @@ func (p *pool) use(ctx context.Context, f func(*conn) error) error {
 	}
 	select {
 	case p.tickets <- struct{}{}:
-	case <-ctx.Done():
-		return ctx.Err()
+	default:
+		select {
+		case p.tickets <- struct{}{}:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
 	}
 	defer func() { <-p.tickets }()
 	c, err := p.take()

@@ -15,7 +15,7 @@ import (
 const columns = "SELECT pk, sk, version, doc FROM "
 
 var (
-	getQuery = map[driver.Collection]string{
+	getQuery = [...]string{
 		driver.Data:    columns + "data WHERE pk = ?1 AND sk = ?2",
 		driver.Command: columns + "command WHERE pk = ?1 AND sk = ?2 AND version = ?3",
 		driver.History: columns + "history WHERE pk = ?1 AND sk = ?2 AND version = ?3",
@@ -49,10 +49,18 @@ const (
 func (e *engine) Get(ctx context.Context, ref driver.Ref) (*record.Record, error) {
 	var rec *record.Record
 	err := e.read(ctx, "sqlite.Get", func(c *conn) (err error) {
-		rec, err = c.get(ref, time.Now().Unix())
+		rec, err = c.get(ref, now(ref.Collection))
 		return err
 	})
 	return rec, err
+}
+
+// now returns the second that counts as now where rows expire, in the system collection.
+func now(c driver.Collection) int64 {
+	if c != driver.System {
+		return 0
+	}
+	return time.Now().Unix()
 }
 
 func (c *conn) get(ref driver.Ref, now int64) (*record.Record, error) {
@@ -111,7 +119,7 @@ func (e *engine) Range(ctx context.Context, r driver.Range) ([]*record.Record, e
 		}
 		b.boolean(r.IncludeDeleted)
 		b.integer(int64(r.Limit))
-		b.integer(time.Now().Unix())
+		b.integer(now(r.Collection))
 		if b.err == nil {
 			recs, b.err = rows(b.stmt, r.PK, r.Limit)
 		}
@@ -158,7 +166,7 @@ func (e *engine) Scan(ctx context.Context, col driver.Collection, after driver.R
 		b.text(after.SK)
 		b.integer(after.Version)
 		b.integer(int64(limit))
-		b.integer(time.Now().Unix())
+		b.integer(now(col))
 		if b.err == nil {
 			recs, b.err = rows(b.stmt, "", limit)
 		}
