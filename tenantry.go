@@ -14,6 +14,7 @@ import (
 	"github.com/tenantry/tenantry/command"
 	"github.com/tenantry/tenantry/data"
 	"github.com/tenantry/tenantry/entity"
+	"github.com/tenantry/tenantry/feed"
 	"github.com/tenantry/tenantry/guard"
 	"github.com/tenantry/tenantry/internal/scope"
 	"github.com/tenantry/tenantry/members"
@@ -66,6 +67,9 @@ type Config struct {
 	// Observe is told of every operation on the store. Defaults to nobody.
 	Observe func(op string, took time.Duration, err error)
 
+	// ObserveCache is told of every read through a cache, by the cache's name. Defaults to nobody.
+	ObserveCache func(name string, hit bool)
+
 	// Log defaults to slog.Default.
 	Log *slog.Logger
 
@@ -95,6 +99,7 @@ type App struct {
 	guard    *guard.Guard
 	verifier *auth.Verifier
 	answers  storage.Keeper
+	tail     *feed.Tail
 	dir      *tenants.Directory
 	routes   []route.Operation
 
@@ -161,16 +166,17 @@ func (a *App) build(cursors *storage.Cursors) error {
 		failed = errors.Join(failed, err)
 		return k
 	}
-	listing, partitions, epochs := keeper("TENANTS"), keeper("PARTITIONS"), keeper("EPOCH")
+	listing, partitions := keeper("TENANTS"), keeper("PARTITIONS")
+	a.tail = feed.New(a.store, cfg.Log)
 	a.answers = keeper("ANSWER")
 	a.runner = projection.New(projection.Config{Store: a.store, Registrations: slices.Concat(cfg.Handlers, inModule(tenants.Declaration().Module, cfg.Tenants.DataSyncHandlers)),
 		ModuleOf: a.moduleOf, Checkpoints: keeper("CHECKPOINT"), Parked: keeper("PARKED"), Log: cfg.Log, Now: cfg.Now})
-	a.commands = command.New(command.Config{Store: a.store, Entities: a.entities, Handlers: a.runner, Now: cfg.Now,
-		Companions: map[record.EntityType][]command.Companion{tenants.EntityType(): {tenants.Companion(listing, epochs)}},
+	a.commands = command.New(command.Config{Store: a.store, Entities: a.entities, Handlers: a.runner, Committed: a.tail.Committed, Now: cfg.Now,
+		Companions: map[record.EntityType][]command.Companion{tenants.EntityType(): {tenants.Companion(listing)}},
 		Receipts:   keeper("RECEIPT"), Codes: keeper("CODE"), Partitions: partitions})
 	a.data = data.New(a.store, cursors)
 	a.audit = audit.New(a.commands, a.data)
-	a.dir = tenants.NewDirectory(a.store, epochs)
+	a.dir = tenants.NewDirectory(a.store, a.tail, cfg.ObserveCache)
 	a.guard = guard.New(guard.Config{Directory: a.dir, Auditor: a.audit, CommonAliases: cfg.CommonTenantCodes, SingleTenant: cfg.SingleTenant})
 	a.tenants = tenants.New(tenants.Config{Commands: a.commands, Data: a.data, Directory: a.dir, Listing: listing, Partitions: partitions, Cursors: cursors,
 		Reserved: a.guard.Reserved, CrossTenant: cfg.CrossTenantRoles.Has})
@@ -213,7 +219,11 @@ func (a *App) Start(ctx context.Context) error {
 	if err := a.runner.Start(ctx); err != nil {
 		return err
 	}
-	a.working.Go(func() { a.dir.Watch(ctx) })
+	run, err := a.tail.Start(ctx)
+	if err != nil {
+		return err
+	}
+	a.working.Go(run)
 	return nil
 }
 

@@ -46,6 +46,9 @@ type Config struct {
 	// Handlers defaults to none: PublishSync returns after the write.
 	Handlers Handlers
 
+	// Committed is told of every command that may have been written, before it is acknowledged. Defaults to nobody.
+	Committed func(cmd *record.Record)
+
 	// Receipts, Codes and Partitions keep idempotency receipts, unique codes, and which partitions a tenant has.
 	Receipts, Codes, Partitions storage.Keeper
 
@@ -63,6 +66,9 @@ type Service struct {
 func New(cfg Config) *Service {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
+	}
+	if cfg.Committed == nil {
+		cfg.Committed = func(*record.Record) {}
 	}
 	return &Service{cfg: cfg}
 }
@@ -247,7 +253,7 @@ func (s *Service) Change(ctx context.Context, sc scope.Scope, key record.Key, ve
 		if change == nil {
 			return Result{Record: current}, nil
 		}
-		res, err := s.commit(ctx, view, *change, o)
+		res, err := s.commit(ctx, view, o, *change)
 		if lost, ok := errors.AsType[*driver.Conflict](err); ok {
 			if err := lostTo(lost, *change, o.receipt); err != nil {
 				return Result{}, err
@@ -390,25 +396,35 @@ func Check(typ entity.Type, state *record.Record) error {
 	return nil
 }
 
-func (s *Service) commit(ctx context.Context, view storage.View, change storage.Change, o options) (Result, error) {
-	wait := func(context.Context) error { return nil }
+// commit writes changes and waits for their handlers.
+func (s *Service) commit(ctx context.Context, view storage.View, o options, changes ...storage.Change) (Result, error) {
+	var waits []func(context.Context) error
 	if s.cfg.Handlers != nil && !o.async {
-		typ, _ := s.cfg.Entities.Lookup(entityOf(change.Data))
-		var cancel func()
-		wait, cancel = s.cfg.Handlers.Expect(typ.In(), change.Command)
-		defer cancel()
+		for _, change := range changes {
+			typ, _ := s.cfg.Entities.Lookup(entityOf(change.Data))
+			wait, cancel := s.cfg.Handlers.Expect(typ.In(), change.Command)
+			defer cancel()
+			waits = append(waits, wait)
+		}
 	}
-	position, err := view.Commit(ctx, change)
+	position, err := view.Commit(ctx, changes...)
+	for _, change := range changes {
+		if _, lost := errors.AsType[*driver.Conflict](err); !lost {
+			s.cfg.Committed(change.Command)
+		}
+		if err == nil && change.Replace == nil {
+			s.known.add(change.Data.PK)
+		}
+	}
 	if err != nil {
 		return Result{}, err
 	}
-	if change.Replace == nil {
-		s.known.add(change.Data.PK)
-	}
-	res := Result{Command: change.Command, Record: change.Data, Changed: true, Position: position,
-		Created: created(change.Replace, change.Data)}
-	if err := wait(ctx); err != nil {
-		return res, fault.Wrap(err, fault.Timeout, "command.PublishSync", "the command is accepted as version %d, but its handlers have not finished in time", change.Data.Version)
+	first := changes[0]
+	res := Result{Command: first.Command, Record: first.Data, Changed: true, Position: position, Created: created(first.Replace, first.Data)}
+	for _, wait := range waits {
+		if err := wait(ctx); err != nil {
+			return res, fault.Wrap(err, fault.Timeout, "command.PublishSync", "the command is accepted as version %d, but its handlers have not finished in time", first.Data.Version)
+		}
 	}
 	return res, nil
 }

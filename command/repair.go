@@ -32,6 +32,7 @@ func (s *Service) Finish(ctx context.Context, sc scope.Scope, key record.Key, ve
 		return Result{}, err
 	}
 	position, err := view.Finish(ctx, change)
+	s.cfg.Committed(cmd)
 	if lost, ok := errors.AsType[*driver.Conflict](err); ok {
 		if lost.Write >= storage.SystemOffset(change) {
 			return Result{}, codeTaken()

@@ -18,34 +18,49 @@ type Change struct {
 	System  []SystemWrite  // what the system keeps in the same commit
 }
 
-// Commit writes a Change of the scope's tenant and returns its place in the change feed. It fails with
-// *driver.Conflict where another command was first, whose Write is 0 for the command, 1 for the state, and from
-// SystemOffset(c) on for System.
-func (v View) Commit(ctx context.Context, c Change) (driver.Position, error) {
+// Commit writes Changes of the scope's tenant, all or none, and returns the place of the last in the change feed. It fails with
+// *driver.Conflict where another command was first, whose Write is, for a single Change, 0 for the command, 1 for the state, and
+// from SystemOffset(c) on for System. All its writes together are at most driver.MaxBatch.
+func (v View) Commit(ctx context.Context, changes ...Change) (driver.Position, error) {
 	absent := driver.Condition{Kind: driver.IfAbsent}
-	return v.commit(ctx, c, absent, absent)
+	var writes []driver.Write
+	for _, c := range changes {
+		more, err := v.writes(c, absent, absent)
+		if err != nil {
+			return "", err
+		}
+		writes = append(writes, more...)
+	}
+	return v.commit(ctx, writes)
 }
 
-// commit writes c if logged holds of its command's row and past of the row that its history takes.
-func (v View) commit(ctx context.Context, c Change, logged, past driver.Condition) (driver.Position, error) {
+func (v View) commit(ctx context.Context, writes []driver.Write) (driver.Position, error) {
+	began := v.store.began()
+	position, err := v.store.engine.Commit(ctx, driver.Batch{Writes: writes})
+	v.store.done("commit", began, err)
+	return position, err
+}
+
+// writes returns the writes of c, if logged holds of its command's row and past of the row that its history takes.
+func (v View) writes(c Change, logged, past driver.Condition) ([]driver.Write, error) {
 	if !v.sc.Writable() {
-		return "", fault.New(fault.TenantForbidden, "storage.Commit", "this scope reads shared records only")
+		return nil, fault.New(fault.TenantForbidden, "storage.Commit", "this scope reads shared records only")
 	}
 	key, pk, err := v.place(c.Command)
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	if c.Data.PK != key.PK() || c.Data.SK != key.SK() || c.Data.Version != c.Command.Version {
-		return "", mixed()
+		return nil, mixed()
 	}
 	unchanged := driver.Condition{Kind: driver.IfAbsent}
 	if c.Replace != nil {
 		replaced, where, err := v.place(c.Replace)
 		if err != nil {
-			return "", err
+			return nil, err
 		}
 		if replaced != key {
-			return "", mixed()
+			return nil, mixed()
 		}
 		pk = where
 		unchanged = driver.Condition{Kind: driver.IfVersion, Version: c.Replace.Version}
@@ -60,10 +75,7 @@ func (v View) commit(ctx context.Context, c Change, logged, past driver.Conditio
 	for _, w := range c.System {
 		writes = append(writes, w.write)
 	}
-	began := v.store.began()
-	position, err := v.store.engine.Commit(ctx, driver.Batch{Writes: writes})
-	v.store.done("commit", began, err)
-	return position, err
+	return writes, nil
 }
 
 func mixed() error {

@@ -13,7 +13,11 @@ import (
 // *driver.Conflict as Commit does, and where the command is gone.
 func (v View) Finish(ctx context.Context, c Change) (driver.Position, error) {
 	logged := driver.Condition{Kind: driver.IfVersion, Version: c.Command.Version}
-	return v.commit(ctx, c, logged, driver.Condition{})
+	writes, err := v.writes(c, logged, driver.Condition{})
+	if err != nil {
+		return "", err
+	}
+	return v.commit(ctx, writes)
 }
 
 // Discard removes from the log a command that never became the state of its record, and the copy of the current state that

@@ -31,25 +31,19 @@ type node struct {
 	reads     atomic.Int64 // of tenants' records, from the store
 }
 
-// newNode returns a process on a store; watch runs its directory's Watch until the test ends.
+// newNode returns a process on a store; watch has it follow the change feed until the test ends.
 func newNode(t *testing.T, src driver.Source, watch bool) *node {
 	n := &node{}
 	counted := worldtest.Wrapped(src, func(e driver.Engine) driver.Engine { return &counting{e, &n.reads} })
-	var listing, epochs storage.Keeper
+	var listing storage.Keeper
 	n.World = worldtest.New(t, counted, worldtest.Options{Companions: func(keeper func(string) storage.Keeper) map[record.EntityType][]command.Companion {
-		listing, epochs = keeper("TENANTS"), keeper("EPOCH")
-		return map[record.EntityType][]command.Companion{tenants.EntityType(): {tenants.Companion(listing, epochs)}}
+		listing = keeper("TENANTS")
+		return map[record.EntityType][]command.Companion{tenants.EntityType(): {tenants.Companion(listing)}}
 	}})
-	n.directory = tenants.NewDirectory(n.Store, epochs)
+	n.directory = tenants.NewDirectory(n.Store, n.Tail, nil)
 	n.service = tenants.New(tenants.Config{Commands: n.Commands, Data: n.Data, Directory: n.directory, Listing: listing, Partitions: n.Keeper("PARTITIONS"), Cursors: n.Cursors})
 	if watch {
-		ctx, cancel := context.WithCancel(context.Background())
-		var watching sync.WaitGroup
-		watching.Go(func() { n.directory.Watch(ctx) })
-		t.Cleanup(func() {
-			cancel()
-			watching.Wait()
-		})
+		n.Follow()
 	}
 	return n
 }
@@ -189,7 +183,7 @@ func TestTheDirectoryFollowsOtherNodes(t *testing.T) {
 	})
 }
 
-// While the epoch can't be read nothing is remembered, and afterwards everything is asked anew.
+// While the feed can't be read nothing that is remembered is used, and afterwards what changed meanwhile is asked anew.
 func TestTheDirectoryTrustsNothingItCannotFollow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		src := memory.New()
@@ -211,6 +205,7 @@ func TestTheDirectoryTrustsNothingItCannotFollow(t *testing.T) {
 		if s := there.lookup("acme"); s.Suspended {
 			t.Errorf("seeing again: %+v", s)
 		}
+		there.lookup("acme")
 		before := there.reads.Load()
 		there.lookup("acme")
 		if there.reads.Load() != before {
@@ -219,17 +214,17 @@ func TestTheDirectoryTrustsNothingItCannotFollow(t *testing.T) {
 	})
 }
 
-// blind is an engine that can't read the epoch while it is broken.
+// blind is an engine that can't read the feed while it is broken.
 type blind struct {
 	driver.Engine
 	broken *atomic.Bool
 }
 
-func (b blind) Get(ctx context.Context, ref driver.Ref) (*record.Record, error) {
-	if ref.Collection == driver.System && ref.PK == "EPOCH#common" && b.broken.Load() {
+func (b blind) Changes(ctx context.Context, after driver.Position, limit int) ([]driver.Change, error) {
+	if b.broken.Load() {
 		return nil, fault.New(fault.Unavailable, "test", "the connection is lost")
 	}
-	return b.Engine.Get(ctx, ref)
+	return b.Engine.Changes(ctx, after, limit)
 }
 
 // However loads and changes meet: once a change has returned, every later answer knows of it.

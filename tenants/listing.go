@@ -18,8 +18,8 @@ import (
 const listingOwner = "common"
 
 // Companion keeps the directory of tenants in the commits that change them: one row for each tenant's own record,
-// a copy of it, so that a page of tenants is one ordered read. It renews the epoch by which other processes notice.
-func Companion(listing, epochs storage.Keeper) command.Companion {
+// a copy of it, so that a page of tenants is one ordered read.
+func Companion(listing storage.Keeper) command.Companion {
 	return func(_, after *record.Record) ([]storage.SystemWrite, error) {
 		if after.SK != Master {
 			return nil, nil
@@ -30,8 +30,7 @@ func Companion(listing, epochs storage.Keeper) command.Companion {
 			// A tenant whose attributes nest to the limit: the row says only that it is there, and the page reads the record.
 			value = nil
 		}
-		epoch, err := renew(epochs)
-		return []storage.SystemWrite{epoch, listing.Set(storage.Row{Owner: listingOwner, SK: after.TenantCode, Version: after.Version, Value: value})}, err
+		return []storage.SystemWrite{listing.Set(storage.Row{Owner: listingOwner, SK: after.TenantCode, Version: after.Version, Value: value})}, nil
 	}
 }
 

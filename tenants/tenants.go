@@ -288,9 +288,7 @@ func (s *Service) liveIn(ctx context.Context, sc scope.Scope, ref Ref, change fu
 }
 
 func (s *Service) change(ctx context.Context, sc scope.Scope, key record.Key, next func(*record.Record) (*record.Record, error), opts []command.Option) (command.Result, error) {
-	res, err := s.cfg.Commands.Change(ctx, sc, key, record.VersionLatest, next, opts...)
-	s.cfg.Directory.Forget(sc.Tenant())
-	return res, err
+	return s.cfg.Commands.Change(ctx, sc, key, record.VersionLatest, next, opts...)
 }
 
 // given returns the attributes that a caller gives a tenant, description among them, nil for none. It fails with

@@ -22,7 +22,7 @@ type Digests map[string]string
 
 // left are the words of what belongs to no tenant, or may grow by a refused request: the log of crossings, what is kept of requests
 // and readers, and the mark that some tenant changed.
-var left = []string{"AUDIT", "ANSWER", "RECEIPT", "CHECKPOINT", "EPOCH"}
+var left = []string{"AUDIT", "ANSWER", "RECEIPT", "CHECKPOINT"}
 
 // Digest returns the digests of everything that is keyed to each tenant: data, command and history rows, and what the system
 // keeps; the log of crossings is left out. Handlers have seen everything by then.

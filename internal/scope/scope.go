@@ -86,6 +86,15 @@ func (s Scope) UserID() string {
 	return s.actor.UserID
 }
 
+// Shared returns the right of the same actor to read what the common tenant shares with every tenant. Of the zero Scope it
+// is the zero Scope.
+func (s Scope) Shared() Scope {
+	if s.Check() != nil {
+		return Scope{}
+	}
+	return Scope{tenant: tenant.Common(), access: SharedRead, actor: s.actor}
+}
+
 // WithSource returns s with the actor's operation replaced, for work that a request sets off.
 func (s Scope) WithSource(source string) Scope {
 	a := s.Actor()

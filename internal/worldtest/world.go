@@ -20,6 +20,7 @@ import (
 	"github.com/tenantry/tenantry/command"
 	"github.com/tenantry/tenantry/data"
 	"github.com/tenantry/tenantry/entity"
+	"github.com/tenantry/tenantry/feed"
 	"github.com/tenantry/tenantry/internal/scope"
 	"github.com/tenantry/tenantry/projection"
 	"github.com/tenantry/tenantry/record"
@@ -55,9 +56,12 @@ type World struct {
 	Commands *command.Service
 	Data     *data.Service
 	Runner   *projection.Runner
+	Tail     *feed.Tail
 	Cursors  *storage.Cursors
 
-	closing sync.Once
+	following sync.WaitGroup
+	stop      context.CancelFunc // ends Follow; nil before
+	closing   sync.Once
 }
 
 // New returns a World over the store that src names.
@@ -84,7 +88,8 @@ func New(t testing.TB, src driver.Source, opts Options) *World {
 	}
 	w.Runner = projection.New(projection.Config{Store: w.Store, Registrations: opts.Handlers, ModuleOf: w.moduleOf,
 		Checkpoints: w.Keeper("CHECKPOINT"), Parked: w.Keeper("PARKED"), Attempts: opts.Attempts, Backoff: opts.Backoff, Lanes: opts.Lanes, Log: opts.Log, Now: opts.Now})
-	cfg := command.Config{Store: w.Store, Entities: w.Entities, Handlers: w.Runner, Now: opts.Now,
+	w.Tail = feed.New(w.Store, opts.Log)
+	cfg := command.Config{Store: w.Store, Entities: w.Entities, Handlers: w.Runner, Committed: w.Tail.Committed, Now: opts.Now,
 		Receipts: w.Keeper("RECEIPT"), Codes: w.Keeper("CODE"), Partitions: w.Keeper("PARTITIONS")}
 	if opts.Companions != nil {
 		cfg.Companions = opts.Companions(w.Keeper)
@@ -107,10 +112,26 @@ func (w *World) Start() {
 	}
 }
 
+// Follow has Tail follow the change feed.
+func (w *World) Follow() {
+	w.Helper()
+	var ctx context.Context
+	ctx, w.stop = context.WithCancel(context.Background())
+	run, err := w.Tail.Start(ctx)
+	if err != nil {
+		w.Fatal(err)
+	}
+	w.following.Go(run)
+}
+
 // Close ends the handlers and closes the store: what a process does that ends. A second Close does nothing.
 func (w *World) Close() {
 	w.Helper()
 	w.closing.Do(func() {
+		if w.stop != nil {
+			w.stop()
+		}
+		w.following.Wait()
 		if w.Runner != nil {
 			w.Runner.Close()
 		}
