@@ -12,6 +12,7 @@ import (
 	"math/big"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/go-jose/go-jose/v4"
 
@@ -35,10 +36,10 @@ func (k benchKey) token(jti string) string {
 	return sign(goodHeader().with(object{"alg": k.alg}).json(), goodClaims().with(object{"jti": jti, "email": "ann@example.com", "email_verified": true, "custom:user_code": "9999#ann"}).json(), k.private)
 }
 
-func (k benchKey) verifier(b *testing.B, cache int) *auth.Verifier {
+func (k benchKey) verifier(b *testing.B, change func(*auth.Config)) *auth.Verifier {
 	return verifier(b, func(cfg *auth.Config) {
 		cfg.Issuers[0].Keys = keyFile(b, jose.JSONWebKey{Key: k.private.Public(), KeyID: "k1"})
-		cfg.CacheSize = cache
+		change(cfg)
 	})
 }
 
@@ -84,7 +85,7 @@ func BenchmarkVerify(b *testing.B) {
 			}
 		})
 		b.Run(k.alg+"/first", func(b *testing.B) {
-			v := k.verifier(b, 1) // which forgets each token before it comes again
+			v := k.verifier(b, func(cfg *auth.Config) { cfg.CacheSize = 1 }) // which forgets each token before it comes again
 			b.ReportAllocs()
 			for i := 0; b.Loop(); i++ {
 				if _, err := v.Verify(ctx, tokens[i%len(tokens)]); err != nil {
@@ -93,7 +94,7 @@ func BenchmarkVerify(b *testing.B) {
 			}
 		})
 		b.Run(k.alg+"/seen", func(b *testing.B) {
-			v := k.verifier(b, 0)
+			v := k.verifier(b, func(*auth.Config) {})
 			b.ReportAllocs()
 			for b.Loop() {
 				if _, err := v.Verify(ctx, tokens[0]); err != nil {
@@ -101,5 +102,28 @@ func BenchmarkVerify(b *testing.B) {
 				}
 			}
 		})
+		b.Run(k.alg+"/seen, revocable", func(b *testing.B) {
+			v := k.verifier(b, func(cfg *auth.Config) { cfg.Revocations = new(revokedSubject) })
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := v.Verify(ctx, tokens[0]); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+// BenchmarkVerifyBuiltin is what requests pay for a token of the built-in issuer, whose keys follow their file.
+func BenchmarkVerifyBuiltin(b *testing.B) {
+	ctx := context.Background()
+	k := openRotating(b, b.TempDir(), time.Now)
+	v := verifier(b, func(cfg *auth.Config) { cfg.Keyring, cfg.Now, cfg.Revocations = k, time.Now, new(revokedSubject) })
+	tok := issue(b, k, auth.Claims{Subject: "s", Epoch: "e1", Act: auth.Act{Issuer: issuerName, Subject: "admin"}})
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := v.Verify(ctx, tok); err != nil {
+			b.Fatal(err)
+		}
 	}
 }

@@ -17,6 +17,7 @@ const DefaultClaimPrefix = "custom:"
 const (
 	maxSubject = 255
 	maxEmail   = 320 // 64 before the @ and 255 after it
+	maxEpoch   = 64
 )
 
 // claims is what the payload of a token says. A claim that is absent has its zero value.
@@ -37,6 +38,8 @@ type claims struct {
 	role               string // "" also for a text that is no role
 	roles              []RoleGrant
 	groups             []GroupGrant
+	epoch              string
+	act                Act
 }
 
 // readIssuer returns the iss of a payload, which says whose keys to verify it with. It reads nothing else, but refuses
@@ -64,7 +67,7 @@ func readClaims(payload []byte, iss *issuer) (*claims, error) {
 		return readObject(dec, func(name string) error {
 			known, err := c.readRegistered(dec, name, iss.builtin)
 			if own, ok := strings.CutPrefix(name, iss.prefix); !known && ok {
-				known, err = c.readOwn(dec, own)
+				known, err = c.readOwn(dec, own, iss.builtin)
 			}
 			switch {
 			case !known:
@@ -114,6 +117,11 @@ func (c *claims) readRegistered(dec *jsontext.Decoder, name string, builtin bool
 			return false, nil
 		}
 		c.origin, err = readString(dec)
+	case "act": // others write their own chains of actors into it
+		if !builtin {
+			return false, nil
+		}
+		c.act, err = readAct(dec)
 	default:
 		return false, nil
 	}
@@ -121,7 +129,7 @@ func (c *claims) readRegistered(dec *jsontext.Decoder, name string, builtin bool
 }
 
 // readOwn reads a claim of Tenantry, named without its prefix.
-func (c *claims) readOwn(dec *jsontext.Decoder, name string) (known bool, err error) {
+func (c *claims) readOwn(dec *jsontext.Decoder, name string, builtin bool) (known bool, err error) {
 	var text string
 	switch name {
 	case "tenant":
@@ -141,6 +149,13 @@ func (c *claims) readOwn(dec *jsontext.Decoder, name string) (known bool, err er
 		}
 	case "user_code":
 		c.userCode, err = readText(dec, maxText)
+	case "epoch": // only the built-in issuer knows the memberships
+		if !builtin {
+			return false, nil
+		}
+		if c.epoch, err = readString(dec); err == nil && !isEpoch(c.epoch) {
+			err = errKind
+		}
 	default:
 		return false, nil
 	}
@@ -148,9 +163,15 @@ func (c *claims) readOwn(dec *jsontext.Decoder, name string) (known bool, err er
 }
 
 // isSubject reports whether text is 1 to 255 printable ASCII characters without #.
-func isSubject(text string) bool {
-	notPrintable := func(r rune) bool { return r < ' ' || r > '~' || r == '#' }
-	return text != "" && len(text) <= maxSubject && !strings.ContainsFunc(text, notPrintable)
+func isSubject(text string) bool { return isASCII(text, maxSubject) && !strings.Contains(text, "#") }
+
+// isEpoch reports whether text is 1 to 64 printable ASCII characters.
+func isEpoch(text string) bool { return isASCII(text, maxEpoch) }
+
+// isASCII reports whether text is 1 to limit printable ASCII characters.
+func isASCII(text string, limit int) bool {
+	notPrintable := func(r rune) bool { return r < ' ' || r > '~' }
+	return text != "" && len(text) <= limit && !strings.ContainsFunc(text, notPrintable)
 }
 
 // readText returns the next value, which must be "" or a string of at most limit bytes of printable UTF-8.
@@ -217,4 +238,9 @@ func (c *claims) isFor(audience string) bool {
 		return slices.Contains(c.audience, audience)
 	}
 	return c.use == "access" && c.client == audience
+}
+
+// hasCrossTenantRole reports whether c names a cross-tenant role anywhere, even where it would not count.
+func (c *claims) hasCrossTenantRole(cross CrossTenantRoles) bool {
+	return cross.Has(c.role) || slices.ContainsFunc(c.roles, func(g RoleGrant) bool { return cross.Has(g.Role) })
 }

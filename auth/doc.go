@@ -39,10 +39,19 @@
 //	custom:groups           JSON text [{"tenant":"acme","groups":["sales"]}]
 //	custom:user_code        user code; else cognito:username, else sub
 //	idp                     in tokens of the built-in issuer: who vouches for the user
+//	custom:epoch            in tokens of the built-in issuer: the life of the membership that it was issued for
+//	act                     in tokens of the built-in issuer: who really calls, {"iss":…,"sub":…,"jti":…}; see [Act]
 //
 // The two JSON texts hold at most 1000 entries of exactly these members; any other structure refuses the token. An
 // entry whose tenant is no tenant code, or whose role is no role, matches nothing and is left out. Roles are folded to lower
-// case, ASCII only. A cross-tenant role counts only where it holds everywhere and its issuer may assert it.
+// case, ASCII only. A cross-tenant role counts only where it holds everywhere and its issuer may assert it. A token that
+// has one beside act is refused, and so is one whose actor's issuer is not configured.
+//
+// # Rotation
+//
+// A data directory holds several keys, one of which signs. [RotateKey] makes a new one and gives those before it a time to
+// end; [RetireKey] ends one at once; every [Keyring] of the directory follows within 250 ms, without a restart. What was
+// verified by a key that is gone is verified again, and refused.
 //
 // # Speed
 //

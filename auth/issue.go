@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"crypto/rand"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/go-json-experiment/json"
@@ -31,12 +32,20 @@ type Claims struct {
 	// TokenID is the jti. Defaults to a random one.
 	TokenID string
 
+	// Epoch names the life of the membership that the token is issued for: 1 to 64 printable ASCII characters. Defaults to
+	// none.
+	Epoch string
+
+	// Act is who really calls, where that is not the subject: for support access. Such a token has no cross-tenant role.
+	// Defaults to none.
+	Act Act
+
 	// TTL is how long the token lives, in whole seconds. Defaults to an hour.
 	TTL time.Duration
 }
 
 // Issue returns a token that says c, signed by the active key. It fails with fault.ValidationFailed for what Verify
-// would refuse or ignore: a cross-tenant role that is bound to a tenant, for one.
+// would refuse or ignore: a cross-tenant role that is bound to a tenant or stands beside an actor, for one.
 func (k *Keyring) Issue(c Claims) (token string, err error) {
 	if problems := c.check(k.cross); problems != nil {
 		return "", fault.Invalid("auth.Issue", problems...)
@@ -82,6 +91,17 @@ func (c *Claims) check(cross CrossTenantRoles) (problems []fault.Field) {
 	optional("email", c.Email, maxEmail)
 	optional("origin", c.Origin, maxText)
 	optional("tokenId", c.TokenID, maxText)
+	if c.Epoch != "" && !isEpoch(c.Epoch) {
+		add("epoch", "is not 1 to 64 printable ASCII characters")
+	}
+	if c.Act != (Act{}) {
+		if !c.Act.isValid() {
+			add("act", actForm)
+		}
+		if c.hasCrossTenantRole(cross) {
+			add("act", "can't go with a cross-tenant role; leave one of them out")
+		}
+	}
 	if c.TTL != 0 && c.TTL < time.Second {
 		add("ttl", "is less than a second")
 	}
@@ -105,6 +125,14 @@ func (c *Claims) check(cross CrossTenantRoles) (problems []fault.Field) {
 		add("groups", errEntries.Error())
 	}
 	return problems
+}
+
+func (c *Claims) hasCrossTenantRole(cross CrossTenantRoles) bool {
+	is := func(text string) bool {
+		role, _ := foldRole(text)
+		return cross.Has(role)
+	}
+	return is(c.Role) || slices.ContainsFunc(c.Roles, func(g RoleGrant) bool { return is(g.Role) })
 }
 
 // payload returns c, which has been checked, as the payload of a token.
@@ -155,11 +183,14 @@ func (k *Keyring) payload(c Claims) ([]byte, error) {
 		Role          string `json:"custom:role,omitzero"`
 		Roles         string `json:"custom:roles"`
 		Groups        string `json:"custom:groups"`
+		Epoch         string `json:"custom:epoch,omitzero"`
+		Act           Act    `json:"act,omitzero"`
 	}{
 		Issuer: k.issuer, Subject: c.Subject, Audience: k.audience,
 		IssuedAt: now, ExpiresAt: now + int64(cmp.Or(c.TTL, time.Hour)/time.Second),
 		TokenID: cmp.Or(c.TokenID, rand.Text()), Origin: c.Origin,
 		Email: c.Email, EmailVerified: c.EmailVerified, UserCode: c.UserCode,
 		Tenant: c.Tenant.String(), Role: role, Roles: string(rolesText), Groups: string(groupsText),
+		Epoch: c.Epoch, Act: c.Act,
 	})
 }

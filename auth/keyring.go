@@ -2,14 +2,17 @@ package auth
 
 import (
 	"cmp"
+	"context"
 	"crypto/ed25519"
-	"fmt"
+	"crypto/hkdf"
+	"crypto/sha256"
+	"log/slog"
+	"os"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
-
-	"github.com/go-jose/go-jose/v4"
-	"github.com/go-json-experiment/json"
 
 	"github.com/tenantry/tenantry/fault"
 )
@@ -30,87 +33,185 @@ type KeyringOptions struct {
 
 	// Now is the clock. Defaults to time.Now.
 	Now func() time.Time
+
+	// Log receives what is wrong with the file of keys; no keys. Defaults to slog.Default().
+	Log *slog.Logger
 }
+
+// fileOfKeysEvery is how often a Keyring looks at its file, and missedEvery how often where a token names a key that it
+// doesn't have: the key may be one that another process has begun to sign with.
+const (
+	fileOfKeysEvery = 250 * time.Millisecond
+	missedEvery     = 10 * time.Millisecond
+)
 
 // Keyring is the built-in issuer: the Ed25519 keys that its tokens are verified with, the one of them that signs, and
 // the secret that seals cursors. It may be used concurrently. As a KeySource it stands for its public keys.
+//
+// One from OpenKeyring follows its file: what RotateKey and RetireKey do, in this process or another, counts within 250 ms,
+// for signing, verifying and JWKS. The end of a key's overlap counts to the moment. A file that went bad, or away, is
+// logged, and the keys read last stay in force.
 type Keyring struct {
 	issuer, audience string
 	cross            CrossTenantRoles
 	now              func() time.Time
+	log              *slog.Logger
+	path             string // of the file, "" for none
+	cursorKey        []byte
 
-	signer    ed25519.PrivateKey
-	header    string // of the tokens that signer signs, encoded
-	cursorKey []byte
-	public    *keySet
-	jwks      []byte
+	ring   atomic.Pointer[ring]
+	looked atomic.Int64 // when the file was looked at last, in Unix nanoseconds
+
+	mu   sync.Mutex  // held while looking
+	read os.FileInfo // of the file read last
+	last string      // what was logged last, so that it is logged once
 }
 
-// NewKeyring returns a Keyring with a new key, held in memory only: for a store in memory, and for tests. It fails with
-// fault.InvalidRequest for a blank name or audience.
+// NewKeyring returns a Keyring with a new key, held in memory only: for a store in memory, and for tests. Its key never
+// changes. It fails with fault.InvalidRequest for a blank name or audience.
 func NewKeyring(opts KeyringOptions) (*Keyring, error) {
-	s, err := newSecrets()
+	k := opts.keyring()
+	s, err := newSecrets(k.now())
 	if err != nil {
 		return nil, err
 	}
-	return newKeyring(s, opts)
+	if err := k.use(s); err != nil {
+		return nil, err
+	}
+	return k, nil
 }
 
-func newKeyring(s *secrets, opts KeyringOptions) (*Keyring, error) {
+func (opts KeyringOptions) keyring() *Keyring {
 	k := &Keyring{
-		issuer:    cmp.Or(opts.Issuer, BuiltinIssuer),
-		audience:  cmp.Or(opts.Audience, BuiltinIssuer),
-		cross:     opts.CrossTenantRoles,
-		now:       opts.Now,
-		cursorKey: s.CursorKey,
+		issuer:   cmp.Or(opts.Issuer, BuiltinIssuer),
+		audience: cmp.Or(opts.Audience, BuiltinIssuer),
+		cross:    opts.CrossTenantRoles,
+		now:      opts.Now,
+		log:      opts.Log,
 	}
 	if k.now == nil {
 		k.now = time.Now
 	}
+	if k.log == nil {
+		k.log = slog.Default()
+	}
+	return k
+}
+
+// use makes s what k begins with.
+func (k *Keyring) use(s *secrets) error {
 	if strings.TrimSpace(k.issuer) == "" || strings.TrimSpace(k.audience) == "" {
-		return nil, fault.New(fault.InvalidRequest, "auth.Keyring", "the built-in issuer's name or audience is blank; leave it out for %q", BuiltinIssuer)
+		return fault.New(fault.InvalidRequest, "auth.Keyring", "the built-in issuer's name or audience is blank; leave it out for %q", BuiltinIssuer)
 	}
-	var (
-		public []*publicKey
-		jwks   jose.JSONWebKeySet
-	)
-	for _, jwk := range s.Keys {
-		private, ok := jwk.Key.(ed25519.PrivateKey)
-		if !ok {
-			return nil, errSecrets
-		}
-		key, err := newPublicKey(jwk.KeyID, private.Public(), jwk.Algorithm)
-		if err != nil {
-			return nil, err
-		}
-		public, jwks.Keys = append(public, key), append(jwks.Keys, jwk.Public())
-		if jwk.KeyID == s.Active {
-			k.signer = private
-			k.header = encoding.EncodeToString(fmt.Appendf(nil, `{"alg":%q,"kid":%q,"typ":"JWT"}`, key.algorithm, key.id))
-		}
+	r, err := newRing(s)
+	if err != nil {
+		return err
 	}
-	if k.signer == nil || len(k.cursorKey) != cursorKeySize {
-		return nil, errSecrets
-	}
-	k.public = newKeySet(public...)
-	var err error
-	k.jwks, err = json.Marshal(jwks)
-	return k, err
+	k.cursorKey = s.CursorKey
+	k.ring.Store(r)
+	return nil
 }
 
 // Issuer returns the issuer's name.
 func (k *Keyring) Issuer() string { return k.issuer }
 
-// JWKS returns the public keys as a JWK set (RFC 7517), for /.well-known/jwks.json. The slice is the caller's.
-func (k *Keyring) JWKS() []byte { return slices.Clone(k.jwks) }
+// JWKS returns the public keys as a JWK set (RFC 7517), for /.well-known/jwks.json: every key that tokens are verified
+// with. The slice is the caller's.
+func (k *Keyring) JWKS() []byte { return k.at(k.now()).jwks() }
 
-// CursorKey returns the 32 bytes of the secret that seals cursors. The slice is the caller's.
+// CursorKey returns the 32 bytes of the secret that seals cursors. It is the one that was read at the start; rotation keeps
+// it. The slice is the caller's.
 func (k *Keyring) CursorKey() []byte { return slices.Clone(k.cursorKey) }
 
-func (k *Keyring) open(environment) (keys, error) { return fixed{k.public}, nil }
+// Secret returns 32 bytes that only who has the file of keys can know, derived from the cursor key (HKDF-SHA256, RFC 5869,
+// with label as info): another secret for each label. Like the cursor key it stays the same through rotation. The
+// slice is the caller's.
+func (k *Keyring) Secret(label string) []byte {
+	secret, err := hkdf.Key(sha256.New, k.cursorKey, nil, label, 32)
+	if err != nil {
+		panic(err) // not for 32 bytes from a key of 32
+	}
+	return secret
+}
+
+func (k *Keyring) open(environment) (keys, error) { return k, nil }
+
+func (k *Keyring) current(_ context.Context, now time.Time) (*keySet, error) {
+	return k.at(now).public, nil
+}
+
+func (k *Keyring) missed(_ context.Context, now time.Time) (*keySet, error) {
+	if k.path != "" {
+		k.mu.Lock() // so that whoever looks at the moment is waited for
+		k.look(now, missedEvery)
+		k.mu.Unlock()
+	}
+	return k.at(now).public, nil
+}
+
+func (k *Keyring) close() {}
+
+// at returns the keys in force at a time.
+func (k *Keyring) at(now time.Time) *ring {
+	if k.path != "" && k.isDue(now, fileOfKeysEvery) && k.mu.TryLock() {
+		k.look(now, fileOfKeysEvery)
+		k.mu.Unlock()
+	}
+	for {
+		r := k.ring.Load()
+		if r.ends.IsZero() || now.Before(r.ends) {
+			return r
+		}
+		k.ring.CompareAndSwap(r, r.without(now)) // where it fails the file was read meanwhile
+	}
+}
+
+// isDue reports whether the file was not looked at for so long, or the clock was set back.
+func (k *Keyring) isDue(now time.Time, every time.Duration) bool {
+	since := time.Duration(now.UnixNano() - k.looked.Load())
+	return since >= every || since < 0
+}
+
+// look reads the file if it is due and another one than the one read last. The caller holds k.mu.
+func (k *Keyring) look(now time.Time, every time.Duration) {
+	if !k.isDue(now, every) {
+		return
+	}
+	k.looked.Store(now.UnixNano())
+	problem := ""
+	if err := k.reload(); err != nil {
+		problem = err.Error()
+	}
+	if problem != "" && problem != k.last {
+		k.log.Warn("the file of keys is bad; the keys read last stay in force", "file", k.path, "error", problem)
+	}
+	k.last = problem
+}
+
+func (k *Keyring) reload() error {
+	info, err := os.Stat(k.path)
+	if err != nil {
+		return err
+	}
+	if isSame(info, k.read) {
+		return nil
+	}
+	s, info, err := readSecrets(k.path)
+	if err != nil {
+		return err
+	}
+	r, err := newRing(s)
+	if err != nil {
+		return err
+	}
+	k.ring.Store(r)
+	k.read = info
+	return nil
+}
 
 // sign returns payload as a token.
 func (k *Keyring) sign(payload []byte) string {
-	signed := k.header + "." + encoding.EncodeToString(payload)
-	return signed + "." + encoding.EncodeToString(ed25519.Sign(k.signer, []byte(signed)))
+	r := k.at(k.now())
+	signed := r.header + "." + encoding.EncodeToString(payload)
+	return signed + "." + encoding.EncodeToString(ed25519.Sign(r.signer, []byte(signed)))
 }

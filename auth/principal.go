@@ -23,6 +23,8 @@ type Principal struct {
 	userCode      string
 	tenant        tenant.Code
 	tokenID       string
+	epoch         string
+	act           Act
 	issuedAt      time.Time
 	expiresAt     time.Time
 
@@ -42,6 +44,8 @@ func newPrincipal(c *claims, signer, origin *issuer, cross CrossTenantRoles) *Pr
 		userCode: cmp.Or(c.userCode, c.username, c.subject),
 		tenant:   c.tenant,
 		tokenID:  c.id,
+		epoch:    c.epoch,
+		act:      c.act,
 		issuedAt: c.issuedAt, expiresAt: c.expires,
 		emailVerified: c.emailVerified && c.email != "",
 		groups:        c.groups,
@@ -100,6 +104,14 @@ func (p *Principal) Tenant() tenant.Code { return p.tenant }
 
 // TokenID returns the token's jti, "" for none.
 func (p *Principal) TokenID() string { return p.tokenID }
+
+// Epoch returns the life of the membership that the token was issued for, "" for none. Only tokens of the built-in issuer
+// have one.
+func (p *Principal) Epoch() string { return p.epoch }
+
+// Act returns who really calls, ok where that is not the subject. Such a token has no cross-tenant role, and only the
+// built-in issuer makes one.
+func (p *Principal) Act() (actor Act, ok bool) { return p.act, p.act != Act{} }
 
 // IssuedAt returns when the token was issued. It is never zero.
 func (p *Principal) IssuedAt() time.Time { return p.issuedAt }

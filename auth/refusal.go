@@ -50,6 +50,13 @@ func expired() error {
 	return fault.Wrap(Reason("exp"), fault.TokenExpired, op, "the token has expired; obtain a new one")
 }
 
+// undecided returns the error for a token of which isn't known whether it was revoked.
+func undecided(cause error) error {
+	err := fault.Wrap(cause, fault.Unavailable, op, "whether the token was revoked can't be told at the moment; try again later")
+	err.RetryAfter = retryEvery
+	return err
+}
+
 // unavailable returns the error for keys that could never be loaded. Whether the token is valid isn't known.
 func unavailable(cause error) error {
 	err := fault.Wrap(cause, fault.Unavailable, op, "the keys of the token's issuer can't be loaded at the moment; try again later")

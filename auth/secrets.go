@@ -9,6 +9,8 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
+	"time"
 
 	"github.com/go-jose/go-jose/v4"
 	"github.com/go-json-experiment/json"
@@ -22,30 +24,44 @@ const (
 	cursorKeySize = 32 // bytes
 )
 
-var errSecrets = errors.New("it doesn't hold Ed25519 keys, the active one among them, and a cursor key")
+var errSecrets = errors.New("it doesn't hold Ed25519 keys, the active one among them, times of these alone, and a cursor key")
 
 // secrets are what a Keyring keeps: the content of keys.json in the data directory.
 type secrets struct {
-	Active    string            `json:"active"` // the kid of the key that signs
-	Keys      []jose.JSONWebKey `json:"keys"`   // private; those that don't sign still verify
-	CursorKey []byte            `json:"cursorKey"`
+	Active    string              `json:"active"`         // the kid of the key that signs
+	Keys      []jose.JSONWebKey   `json:"keys"`           // private, the newest first; those that don't sign still verify
+	Times     map[string]keyTimes `json:"times,omitzero"` // by kid; files from before rotation have none
+	CursorKey []byte              `json:"cursorKey"`
 }
 
-// newSecrets returns one new key, whose kid is its thumbprint (RFC 7638), and a new cursor key.
-func newSecrets() (*secrets, error) {
+// keyTimes are when a key was made and when it stops verifying. Zero is not known, and never.
+type keyTimes struct {
+	Created time.Time `json:"createdAt,omitzero"`
+	Until   time.Time `json:"until,omitzero"`
+}
+
+// newSecrets returns one new key and a new cursor key.
+func newSecrets(now time.Time) (*secrets, error) {
+	s := &secrets{CursorKey: make([]byte, cursorKeySize)}
+	rand.Read(s.CursorKey)
+	return s, s.addKey(now)
+}
+
+// addKey adds a new key that signs from then on. Its kid is its thumbprint (RFC 7638).
+func (s *secrets) addKey(now time.Time) error {
 	public, private, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	jwk := jose.JSONWebKey{Key: private, Algorithm: "EdDSA", Use: "sig"}
 	thumbprint, err := (&jose.JSONWebKey{Key: public}).Thumbprint(crypto.SHA256)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	jwk.KeyID = encoding.EncodeToString(thumbprint)
-	s := &secrets{Active: jwk.KeyID, Keys: []jose.JSONWebKey{jwk}, CursorKey: make([]byte, cursorKeySize)}
-	rand.Read(s.CursorKey)
-	return s, nil
+	s.Active, s.Keys = jwk.KeyID, slices.Insert(s.Keys, 0, jwk)
+	s.setTimes(jwk.KeyID, keyTimes{Created: now.UTC().Truncate(time.Second)})
+	return nil
 }
 
 // OpenKeyring returns the Keyring of a data directory. At the first start it makes the directory (mode 0700) and the keys,
@@ -53,59 +69,79 @@ func newSecrets() (*secrets, error) {
 // fault.InvalidRequest where others than the owner may read or write the file and for a blank name or audience, and with
 // fault.Internal where the file can't be read, written or understood.
 func OpenKeyring(dir string, opts KeyringOptions) (*Keyring, error) {
-	path := filepath.Join(dir, secretsFile)
-	s, err := readSecrets(path)
+	k := opts.keyring()
+	k.path = filepath.Join(dir, secretsFile)
+	k.looked.Store(k.now().UnixNano())
+	s, info, err := readSecrets(k.path)
 	if errors.Is(err, fs.ErrNotExist) {
-		if err = createSecrets(path); err == nil {
-			s, err = readSecrets(path)
+		if err = createSecrets(k.path, k.now()); err == nil {
+			s, info, err = readSecrets(k.path)
 		}
 	}
-	var k *Keyring
 	if err == nil {
-		k, err = newKeyring(s, opts)
+		k.read, err = info, k.use(s)
 	}
-	if err != nil && fault.CodeOf(err) != fault.InvalidRequest {
-		err = fault.Wrap(err, fault.Internal, "auth.OpenKeyring", "the file of keys %s can't be used: %v", path, err)
+	if err != nil {
+		return nil, unusable("auth.OpenKeyring", k.path, err)
 	}
-	return k, err
+	return k, nil
 }
 
-func readSecrets(path string) (*secrets, error) {
+// unusable returns the error for a file of keys that can't be read, written or understood.
+func unusable(op, path string, err error) error {
+	if fault.CodeOf(err) == fault.InvalidRequest {
+		return err
+	}
+	return fault.Wrap(err, fault.Internal, op, "the file of keys %s can't be used: %v", path, err)
+}
+
+func readSecrets(path string) (*secrets, os.FileInfo, error) {
 	f, err := os.Open(path)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	defer f.Close()
 	info, err := f.Stat()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if info.Mode().Perm()&0o077 != 0 && runtime.GOOS != "windows" { // where the mode says nothing
-		return nil, fault.New(fault.InvalidRequest, "auth.OpenKeyring",
+		return nil, nil, fault.New(fault.InvalidRequest, "auth.OpenKeyring",
 			"the file of keys %s can be read or written by others; if nobody did, run chmod 600 on it", path)
 	}
 	text, err := readDocument(f)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	s := new(secrets)
-	return s, json.Unmarshal(text, s, json.RejectUnknownMembers(true))
+	return s, info, json.Unmarshal(text, s, json.RejectUnknownMembers(true))
 }
 
-// createSecrets makes the file unless it exists by then. It appears whole, on disk, or not at all.
-func createSecrets(path string) error {
-	s, err := newSecrets()
+// createSecrets makes the file unless it exists by then.
+func createSecrets(path string, now time.Time) error {
+	s, err := newSecrets(now)
 	if err != nil {
 		return err
 	}
-	text, err := json.Marshal(s, jsontext.Multiline(true))
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return err
+	}
+	return s.write(path, nil, func(written string) error {
+		if err := os.Link(written, path); !errors.Is(err, fs.ErrExist) { // a rename would replace another's file
+			return err
+		}
+		return nil
+	})
+}
+
+// write writes s into a new file beside path, of mode 0600 and the owner of another one, nil for this process's, and lets
+// place put it there: so it appears whole, on disk, or not at all.
+func (s *secrets) write(path string, owner os.FileInfo, place func(written string) error) error {
+	text, err := json.Marshal(s, jsontext.Multiline(true), json.Deterministic(true))
 	if err != nil {
 		return err
 	}
 	dir := filepath.Dir(path)
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return err
-	}
 	f, err := os.CreateTemp(dir, secretsFile+".*.tmp") // mode 0600
 	if err != nil {
 		return err
@@ -115,10 +151,15 @@ func createSecrets(path string) error {
 	if _, err := f.Write(text); err != nil {
 		return err
 	}
+	if owner != nil {
+		if err := keepOwner(f, owner); err != nil {
+			return err
+		}
+	}
 	if err := f.Sync(); err != nil {
 		return err
 	}
-	if err := os.Link(f.Name(), path); err != nil && !errors.Is(err, fs.ErrExist) { // a rename would replace another's file
+	if err := place(f.Name()); err != nil {
 		return err
 	}
 	return syncDir(dir)

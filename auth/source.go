@@ -43,13 +43,6 @@ type keys interface {
 	close()
 }
 
-// fixed are keys that never change.
-type fixed struct{ set *keySet }
-
-func (f fixed) current(context.Context, time.Time) (*keySet, error) { return f.set, nil }
-func (f fixed) missed(context.Context, time.Time) (*keySet, error)  { return f.set, nil }
-func (f fixed) close()                                              {}
-
 // KeyFile is the path of a JWK set in a file. NewVerifier fails where it can't be read or holds no usable key. A change
 // of the file counts within a second, by the first token after it; a file that went bad, or away, is logged, and the
 // keys read last stay in force. Replace the file by renaming another over it.
@@ -116,7 +109,7 @@ func (k *fileKeys) reload() error {
 	if err != nil {
 		return err
 	}
-	if k.read != nil && os.SameFile(info, k.read) && info.Size() == k.read.Size() && info.ModTime().Equal(k.read.ModTime()) {
+	if isSame(info, k.read) {
 		return nil
 	}
 	text, err := readDocument(f)
@@ -130,6 +123,11 @@ func (k *fileKeys) reload() error {
 	k.set.Store(set)
 	k.read = info
 	return nil
+}
+
+// isSame reports whether a file is the one that was read, which is nil for none, and unchanged since.
+func isSame(info, read os.FileInfo) bool {
+	return read != nil && os.SameFile(info, read) && info.Size() == read.Size() && info.Mode() == read.Mode() && info.ModTime().Equal(read.ModTime())
 }
 
 // readDocument returns all that r holds. It fails beyond maxDocument.

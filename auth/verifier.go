@@ -46,9 +46,10 @@ type Config struct {
 }
 
 // Revocations says whether a token was revoked. It is asked for every token, after everything else but the token's age, also
-// for one seen before, so it must answer from memory. It must be safe for concurrent use.
+// for one seen before, so it must answer from memory. Where it can't tell it fails, and Verify with it. It must be safe for
+// concurrent use.
 type Revocations interface {
-	Revoked(p *Principal) bool
+	Revoked(ctx context.Context, p *Principal) (bool, error)
 }
 
 // Verifier verifies tokens. It may be used concurrently. Close it when it is no longer needed.
@@ -79,7 +80,7 @@ func NewVerifier(cfg Config) (*Verifier, error) {
 	if k := cfg.Keyring; k != nil {
 		v.issuers[k.issuer] = &issuer{
 			name: k.issuer, audience: k.audience, prefix: DefaultClaimPrefix,
-			builtin: true, allTenants: true, crossTenant: true, keys: fixed{k.public},
+			builtin: true, allTenants: true, crossTenant: true, keys: k,
 		}
 	}
 	for _, iss := range cfg.Issuers {
@@ -162,8 +163,9 @@ func (v *Verifier) Close() {
 }
 
 // Verify returns who a token speaks for. It fails with fault.TokenExpired where nothing but the token's age is wrong, with
-// fault.Unavailable where the keys of its issuer could never be fetched, and with fault.Unauthenticated for all else,
-// "" included; ReasonOf tells the log why. The context bounds the wait for keys; nothing else waits.
+// fault.Unavailable where the keys of its issuer could never be fetched or Revocations can't tell, and with
+// fault.Unauthenticated for all else, "" included; ReasonOf tells the log why. The context bounds the wait for keys, and is
+// handed to Revocations; nothing else waits.
 func (v *Verifier) Verify(ctx context.Context, token string) (*Principal, error) {
 	if len(token) > maxToken {
 		return nil, refuse(badForm)
@@ -178,8 +180,13 @@ func (v *Verifier) Verify(ctx context.Context, token string) (*Principal, error)
 		v.seen.Set(id, known)
 	}
 	p := known.principal
-	if r := v.cfg.Revocations; r != nil && r.Revoked(p) {
-		return nil, refuse(revoked)
+	if r := v.cfg.Revocations; r != nil {
+		switch gone, err := r.Revoked(ctx, p); {
+		case err != nil:
+			return nil, undecided(err)
+		case gone:
+			return nil, refuse(revoked)
+		}
 	}
 	if v.isExpired(p, now) {
 		return nil, expired()
@@ -234,6 +241,9 @@ func (v *Verifier) verify(ctx context.Context, token string, now time.Time) (*ve
 		if origin = v.issuers[c.origin]; origin == nil {
 			return nil, refuse("idp")
 		}
+	}
+	if c.act != (Act{}) && (v.issuers[c.act.Issuer] == nil || c.hasCrossTenantRole(v.cfg.CrossTenantRoles)) {
+		return nil, refuse("act")
 	}
 	return &verified{principal: newPrincipal(c, iss, origin, v.cfg.CrossTenantRoles), keys: set}, nil
 }

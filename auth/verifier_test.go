@@ -1,6 +1,7 @@
 package auth_test
 
 import (
+	"context"
 	"errors"
 	"strings"
 	"sync/atomic"
@@ -36,9 +37,9 @@ func TestSeenTokens(t *testing.T) {
 // revokedSubject is Revocations of everything of one user.
 type revokedSubject struct{ subject atomic.Pointer[string] }
 
-func (r *revokedSubject) Revoked(p *auth.Principal) bool {
+func (r *revokedSubject) Revoked(_ context.Context, p *auth.Principal) (bool, error) {
 	s := r.subject.Load()
-	return s != nil && *s == p.Subject() && p.Issuer() == issuerName
+	return s != nil && *s == p.Subject() && p.Issuer() == issuerName, nil
 }
 
 func TestRevocations(t *testing.T) {
@@ -56,6 +57,39 @@ func TestRevocations(t *testing.T) {
 	admit(t, v, others)
 	r.subject.Store(nil)
 	admit(t, v, seen)
+}
+
+// blind are Revocations that can't tell while failing says so.
+type blind struct{ failing atomic.Bool }
+
+func (b *blind) Revoked(ctx context.Context, _ *auth.Principal) (bool, error) {
+	if b.failing.Load() {
+		return false, errors.New("the list is out of reach")
+	}
+	return false, ctx.Err()
+}
+
+func TestRevocationsThatFail(t *testing.T) {
+	var b blind
+	v := verifier(t, func(cfg *auth.Config) { cfg.Revocations = &b })
+	seen, unseen := token(nil, nil), token(nil, object{"jti": "t2"})
+	admit(t, v, seen)
+	refused := func(ctx context.Context, tok string) {
+		t.Helper()
+		p, err := v.Verify(ctx, tok)
+		if p != nil || !errors.Is(err, fault.Unavailable) || auth.ReasonOf(err) != "" || strings.Contains(fault.As(err).Msg, "out of reach") {
+			t.Errorf("Verify = %v, %v; want fault.Unavailable", p, err)
+		}
+	}
+	b.failing.Store(true)
+	refused(t.Context(), seen)
+	refused(t.Context(), unseen)
+	b.failing.Store(false)
+	admit(t, v, seen)
+	admit(t, v, unseen)
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	refused(ended, seen) // the caller's context is what is asked with
 }
 
 func TestCacheIsBounded(t *testing.T) {
