@@ -417,3 +417,12 @@ func TestSecret(t *testing.T) {
 		t.Error("a caller changed the secret")
 	}
 }
+
+// TestKeyIDs makes so many that one in 64 would show.
+func TestKeyIDs(t *testing.T) {
+	for range 500 {
+		if strings.Contains(string(newKeyring(t).JWKS()), `"kid":"-`) {
+			t.Fatal("a key ID looks like a flag")
+		}
+	}
+}

@@ -49,16 +49,18 @@ func newSecrets(now time.Time) (*secrets, error) {
 
 // addKey adds a new key that signs from then on. Its kid is its thumbprint (RFC 7638).
 func (s *secrets) addKey(now time.Time) error {
-	public, private, err := ed25519.GenerateKey(rand.Reader)
-	if err != nil {
-		return err
+	jwk := jose.JSONWebKey{Algorithm: "EdDSA", Use: "sig"}
+	for jwk.KeyID == "" || jwk.KeyID[0] == '-' { // which a command line would take for a flag
+		public, private, err := ed25519.GenerateKey(rand.Reader)
+		if err != nil {
+			return err
+		}
+		thumbprint, err := (&jose.JSONWebKey{Key: public}).Thumbprint(crypto.SHA256)
+		if err != nil {
+			return err
+		}
+		jwk.Key, jwk.KeyID = private, encoding.EncodeToString(thumbprint)
 	}
-	jwk := jose.JSONWebKey{Key: private, Algorithm: "EdDSA", Use: "sig"}
-	thumbprint, err := (&jose.JSONWebKey{Key: public}).Thumbprint(crypto.SHA256)
-	if err != nil {
-		return err
-	}
-	jwk.KeyID = encoding.EncodeToString(thumbprint)
 	s.Active, s.Keys = jwk.KeyID, slices.Insert(s.Keys, 0, jwk)
 	s.setTimes(jwk.KeyID, keyTimes{Created: now.UTC().Truncate(time.Second)})
 	return nil

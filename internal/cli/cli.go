@@ -41,6 +41,7 @@ type verbs struct {
 	Token      token      `cmd:"" help:"Issue a token, signed by the data directory's key."`
 	Tenant     tenantVerb `cmd:"" help:"Create, list and change tenants."`
 	Data       dataVerb   `cmd:"" help:"Read and write records."`
+	Keys       keysVerb   `cmd:"" help:"List, rotate and retire the keys that sign tokens."`
 	Backup     backup     `cmd:"" help:"Copy the store into a file, while it is used."`
 	Restore    restore    `cmd:"" help:"Make a backup the store of a data directory."`
 	Verify     verify     `cmd:"" help:"Check every invariant of the data model over a store."`

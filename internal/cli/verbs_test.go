@@ -47,7 +47,7 @@ func TestVerbs(t *testing.T) {
 
 func TestCandidates(t *testing.T) {
 	tests := []struct{ words, want string }{
-		{"", "backup completion data restore serve tenant token verify version"},
+		{"", "backup completion data keys restore serve tenant token verify version"},
 		{"te", "tenant"},
 		{"data ", "delete get history list put"},
 		{"data --help p", "put"},
@@ -62,7 +62,7 @@ func TestCandidates(t *testing.T) {
 		{"completion ", "bash fish zsh"},
 		{"completion bash ", ""},
 		{"tenant show ", ""},
-		{"nothing of ours ", "backup completion data restore serve tenant token verify version"},
+		{"nothing of ours ", "backup completion data keys restore serve tenant token verify version"},
 	}
 	root := model(t).Node
 	for _, test := range tests {
