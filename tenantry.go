@@ -52,6 +52,10 @@ type Config struct {
 	// Tenants configures the tenant module.
 	Tenants TenantOptions
 
+	// MembershipRequired refuses callers without a membership record in the tenant that they act in. Defaults to false: there
+	// the roles that their token claims count.
+	MembershipRequired bool
+
 	// Routes are operations of the application's own. Defaults to none.
 	Routes []route.Operation
 
@@ -95,6 +99,7 @@ type App struct {
 	data     *data.Service
 	runner   *projection.Runner
 	tenants  *tenants.Service
+	members  *members.Service
 	audit    *audit.Log
 	guard    *guard.Guard
 	verifier *auth.Verifier
@@ -109,9 +114,9 @@ type App struct {
 	closed  error
 }
 
-// reserved are the entity types that modules own, those of modules that are not part of this program included:
+// reserved are the entity types that modules will own and those that no module declares:
 // their records are never reached by the general record routes.
-var reserved = []string{"USER", "USER_TENANT", "MEMBER_OF", "SETTINGS", "MASTER", "INVITATION", "JOB"}
+var reserved = []string{"USER", "MEMBER_OF", "SETTINGS", "MASTER", "JOB"}
 
 // Open opens the store and builds the services over it. Nothing runs in the background until Start. It fails with
 // fault.Unavailable where the store can't be opened, and fault.InvalidRequest for a Config that contradicts itself.
@@ -137,10 +142,7 @@ func (a *App) open(ctx context.Context) (err error) {
 			return err
 		}
 	}
-	if a.verifier, err = auth.NewVerifier(auth.Config{Keyring: a.cfg.Keyring, Issuers: cfg.Issuers, CrossTenantRoles: cfg.CrossTenantRoles, Now: cfg.Now, Log: cfg.Log}); err != nil {
-		return err
-	}
-	types := append(slices.Clone(cfg.Entities), tenants.Declaration(), audit.Declaration())
+	types := slices.Concat(cfg.Entities, members.Declarations(), []entity.Type{tenants.Declaration(), audit.Declaration()})
 	for _, name := range reserved {
 		types = append(types, entity.Type{Name: record.MustEntityType(name), Owned: true})
 	}
@@ -150,15 +152,21 @@ func (a *App) open(ctx context.Context) (err error) {
 	if a.store, err = storage.Open(ctx, cfg.Store, storage.Options{Shared: a.entities.Shared, Observe: cfg.Observe}); err != nil {
 		return err
 	}
+	a.tail = feed.New(a.store, cfg.Log)
+	revocations := members.NewRevocations(a.store, a.tail, cfg.ObserveCache)
+	if a.verifier, err = auth.NewVerifier(auth.Config{Keyring: a.cfg.Keyring, Issuers: cfg.Issuers, CrossTenantRoles: cfg.CrossTenantRoles,
+		Revocations: revocations, Now: cfg.Now, Log: cfg.Log}); err != nil {
+		return err
+	}
 	cursors, err := storage.NewCursors(a.cfg.Keyring.CursorKey())
 	if err != nil {
 		return err
 	}
-	return a.build(cursors)
+	return a.build(cursors, revocations)
 }
 
 // build makes the services, each of those it needs.
-func (a *App) build(cursors *storage.Cursors) error {
+func (a *App) build(cursors *storage.Cursors, revocations *members.Revocations) error {
 	cfg := a.cfg
 	var failed error
 	keeper := func(word string) storage.Keeper {
@@ -166,20 +174,24 @@ func (a *App) build(cursors *storage.Cursors) error {
 		failed = errors.Join(failed, err)
 		return k
 	}
-	listing, partitions := keeper("TENANTS"), keeper("PARTITIONS")
-	a.tail = feed.New(a.store, cfg.Log)
+	listing, partitions, inverse := keeper("TENANTS"), keeper("PARTITIONS"), keeper("MEMBER_OF")
 	a.answers = keeper("ANSWER")
 	a.runner = projection.New(projection.Config{Store: a.store, Registrations: slices.Concat(cfg.Handlers, inModule(tenants.Declaration().Module, cfg.Tenants.DataSyncHandlers)),
 		ModuleOf: a.moduleOf, Checkpoints: keeper("CHECKPOINT"), Parked: keeper("PARKED"), Log: cfg.Log, Now: cfg.Now})
 	a.commands = command.New(command.Config{Store: a.store, Entities: a.entities, Handlers: a.runner, Committed: a.tail.Committed, Now: cfg.Now,
-		Companions: map[record.EntityType][]command.Companion{tenants.EntityType(): {tenants.Companion(listing)}},
-		Receipts:   keeper("RECEIPT"), Codes: keeper("CODE"), Partitions: partitions})
+		Companions: map[record.EntityType][]command.Companion{tenants.EntityType(): {tenants.Companion(listing)},
+			members.EntityType(): {members.Companion(inverse)}},
+		Receipts: keeper("RECEIPT"), Codes: keeper("CODE"), Partitions: partitions})
 	a.data = data.New(a.store, cursors)
 	a.audit = audit.New(a.commands, a.data)
 	a.dir = tenants.NewDirectory(a.store, a.tail, cfg.ObserveCache)
-	a.guard = guard.New(guard.Config{Directory: a.dir, Auditor: a.audit, CommonAliases: cfg.CommonTenantCodes, SingleTenant: cfg.SingleTenant})
+	directory := members.NewDirectory(a.store, a.tail, cfg.CrossTenantRoles.Has, cfg.ObserveCache)
+	a.guard = guard.New(guard.Config{Directory: a.dir, Members: directory, MembershipRequired: cfg.MembershipRequired, Auditor: a.audit, CommonAliases: cfg.CommonTenantCodes, SingleTenant: cfg.SingleTenant})
 	a.tenants = tenants.New(tenants.Config{Commands: a.commands, Data: a.data, Directory: a.dir, Listing: listing, Partitions: partitions, Cursors: cursors,
 		Reserved: a.guard.Reserved, CrossTenant: cfg.CrossTenantRoles.Has})
+	a.members = members.New(members.Config{Commands: a.commands, Data: a.data, Directory: directory, Revocations: revocations, Keyring: a.cfg.Keyring,
+		Tenants: a.dir, Required: cfg.MembershipRequired, System: a.guard.System, CrossTenant: cfg.CrossTenantRoles.Has,
+		Inverse: inverse, Defaults: keeper("DEFAULT_TENANT"), Admins: keeper("ADMINS"), Families: keeper("REFRESH"), Now: cfg.Now})
 	a.routes = a.modules()
 	return failed
 }
@@ -190,7 +202,7 @@ func (a *App) modules() []route.Operation {
 	if !a.cfg.Tenants.DisableController {
 		ops = append(ops, (&tenants.Routes{Tenants: a.tenants, Now: a.cfg.Now}).Operations()...)
 	}
-	ops = append(ops, members.Routes{}.Operations()...)
+	ops = append(ops, (&members.Routes{Members: a.members}).Operations()...)
 	ops = append(ops, (&records.Routes{Entities: a.entities, Commands: a.commands, Data: a.data, Waiting: a.runner.Waiting}).Operations()...)
 	ops = append(ops, a.audit.Operations()...)
 	return append(ops, a.cfg.Routes...)
@@ -265,6 +277,9 @@ func (a *App) Data() *data.Service { return a.data }
 
 // Tenants returns the tenant module.
 func (a *App) Tenants() *tenants.Service { return a.tenants }
+
+// Members returns the memberships.
+func (a *App) Members() *members.Service { return a.members }
 
 // Audit returns the log of crossings.
 func (a *App) Audit() *audit.Log { return a.audit }

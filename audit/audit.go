@@ -31,6 +31,8 @@ type Entry struct {
 	At        record.Time `json:"at"`
 	UserID    string      `json:"userId"`
 	Issuer    string      `json:"issuer,omitempty"`
+	ActUserID string      `json:"actUserId,omitempty"` // who acted for the user by support access, and their issuer
+	ActIssuer string      `json:"actIssuer,omitempty"`
 	Role      string      `json:"role,omitempty"`
 	Operation string      `json:"operation"`
 	Reason    string      `json:"reason"`
@@ -78,7 +80,7 @@ func (l *Log) write(ctx context.Context, log tenant.Code, c scope.Crossing, tena
 	if err != nil {
 		return err
 	}
-	attributes, err := record.EncodeAttributes(Entry{ID: c.ID, At: record.At(ulid.Time(id.Time())), UserID: actor.UserID, Issuer: actor.Issuer,
+	attributes, err := record.EncodeAttributes(Entry{ID: c.ID, At: record.At(ulid.Time(id.Time())), UserID: actor.UserID, Issuer: actor.Issuer, ActUserID: actor.ActUserID, ActIssuer: actor.ActIssuer,
 		Role: actor.Role, Operation: actor.Source, Reason: c.Reason, Tenants: tenants, RequestID: actor.RequestID, SourceIP: actor.SourceIP})
 	if err != nil {
 		return err

@@ -349,6 +349,9 @@ func (s *Service) provenance(state *record.Record, key record.Key, current *reco
 		}
 	}
 	state.Source, state.RequestID = actor.Source, actor.RequestID
+	if actor.ActUserID != "" {
+		state.Source += " for the user, by support access of " + actor.ActUserID + " (" + actor.ActIssuer + ")"
+	}
 	state.UpdatedAt, state.UpdatedBy, state.UpdatedIP = now, actor.UserID, actor.SourceIP
 	if created(current, state) {
 		state.CreatedAt, state.CreatedBy, state.CreatedIP = now, actor.UserID, actor.SourceIP

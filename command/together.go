@@ -11,11 +11,11 @@ import (
 	"github.com/tenantry/tenantry/storage/driver"
 )
 
-// Step is what Together does to one record: as for Change, Next makes the new state from the current one, and publishes nothing
-// where it returns that unchanged. A Next that returns nil leaves the record alone, also one that never was.
+// Step is what Together does to one record: it makes Next of Current, which must be the record as it was read, nil where there never
+// was one. Next is as Change takes it; a step whose Next is Current writes nothing.
 type Step struct {
-	Key  record.Key
-	Next func(current *record.Record) (*record.Record, error)
+	Key           record.Key
+	Current, Next *record.Record
 }
 
 // Plan is what one commit of Together does.
@@ -28,7 +28,7 @@ type Plan struct {
 
 // Together changes several records of one tenant in one commit, all or none. Plan reads what it needs and says what to do; it is
 // called again when another command was first. Nothing is written where no record changes. It fails as Change does, and with what plan
-// and the steps fail with. A receipt is kept of the first record that changes.
+// fails with. A receipt is kept of the first record that changes.
 func (s *Service) Together(ctx context.Context, sc scope.Scope, plan func(context.Context) (Plan, error), opts ...Option) (Result, error) {
 	var o options
 	for _, opt := range opts {
@@ -59,27 +59,11 @@ func (s *Service) Together(ctx context.Context, sc scope.Scope, plan func(contex
 
 func (s *Service) together(ctx context.Context, view storage.View, p Plan, o options) (Result, error) {
 	var changes []storage.Change
-	var unchanged Result // of the first record
-	for i, step := range p.Steps {
-		current, err := view.Get(ctx, step.Key)
-		if err != nil {
-			return Result{}, err
-		}
-		if i == 0 {
-			unchanged.Record = current
-		}
-		next, err := step.Next(current)
-		if err != nil {
-			return Result{}, err
-		}
-		if next == nil {
-			continue
-		}
-		receipt := o.receipt
+	for _, step := range p.Steps {
 		if len(changes) > 0 {
-			receipt = nil
+			o.receipt = nil
 		}
-		change, err := s.prepare(view, step.Key, current, func(*record.Record) (*record.Record, error) { return next, nil }, receipt)
+		change, err := s.prepare(view, step.Key, step.Current, func(*record.Record) (*record.Record, error) { return step.Next, nil }, o.receipt)
 		if err != nil {
 			return Result{}, err
 		}
@@ -88,7 +72,7 @@ func (s *Service) together(ctx context.Context, view storage.View, p Plan, o opt
 		}
 	}
 	if len(changes) == 0 {
-		return unchanged, nil
+		return Result{Record: p.Steps[0].Current}, nil
 	}
 	last := &changes[len(changes)-1]
 	last.System = append(last.System, p.System...)

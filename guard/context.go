@@ -16,6 +16,7 @@ const TenantHeader = "X-Tenant-Code"
 type Line struct {
 	requestID string
 	userID    string
+	actUserID string // who acts for the user by support access, "" for the user
 	tenant    tenant.Code
 	known     bool
 }
@@ -30,10 +31,10 @@ func WithLine(ctx context.Context, requestID string) (context.Context, *Line) {
 
 // Set adds who acts in which tenant. It is called before the context is used by several goroutines.
 func (l *Line) Set(a Actor, code tenant.Code) {
-	l.userID, l.tenant, l.known = a.UserID, code, true
+	l.userID, l.actUserID, l.tenant, l.known = a.UserID, a.ActUserID, code, true
 }
 
-// NewLogHandler returns a handler that adds tenantCode, userId and requestId of the context to every line, outside of the
+// NewLogHandler returns a handler that adds tenantCode, userId (with support access also actUserId) and requestId of the context to every line, outside of the
 // logger's groups. One that does already is returned as it is.
 func NewLogHandler(next slog.Handler) slog.Handler {
 	if h, ok := next.(logHandler); ok {
@@ -54,9 +55,12 @@ func (h logHandler) Handle(ctx context.Context, line slog.Record) error {
 	if !ok {
 		return h.Handler.Handle(ctx, line)
 	}
-	attrs := make([]slog.Attr, 0, 3)
+	attrs := make([]slog.Attr, 0, 4)
 	if l.known {
 		attrs = append(attrs, slog.String("tenantCode", l.tenant.String()), slog.String("userId", l.userID))
+		if l.actUserID != "" {
+			attrs = append(attrs, slog.String("actUserId", l.actUserID))
+		}
 	}
 	attrs = append(attrs, slog.String("requestId", l.requestID))
 	if len(h.inside) == 0 {

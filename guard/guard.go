@@ -7,6 +7,7 @@ package guard
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/tenantry/tenantry/auth"
@@ -40,10 +41,43 @@ type Directory interface {
 	Lookup(ctx context.Context, code tenant.Code) (State, error)
 }
 
+// Member is what the membership record of a tenant and a user code says. The zero Member is one that there is no record of.
+type Member struct {
+	Exists bool   // there is a record, of a member or of a former one
+	Live   bool   // not removed
+	Role   string // "" also for a role that no membership can give
+	Issuer string // whose subject UserID is, "" for any issuer's
+	UserID string // the only sub that the membership serves, "" for any that has the user code
+	Epoch  string // names this life of the membership
+}
+
+// Serves reports whether the membership is p's own, and of the life that p's token was issued for.
+func (m Member) Serves(p *auth.Principal) bool {
+	if !m.Live || p.Epoch() != "" && p.Epoch() != m.Epoch {
+		return false
+	}
+	if _, acted := p.Act(); acted {
+		return true // issued for the membership that its epoch names
+	}
+	return (m.UserID == "" || m.UserID == p.Subject()) && (m.Issuer == "" || m.Issuer == p.Issuer())
+}
+
+// Members answers what membership a user code has in a tenant. It is asked for every request that acts in a tenant.
+type Members interface {
+	Membership(ctx context.Context, code tenant.Code, userCode string) (Member, error)
+}
+
 // Config is what a Guard is made of.
 type Config struct {
 	Directory Directory
 	Auditor   scope.Auditor
+
+	// Members are the memberships. Defaults to none: what tokens claim decides.
+	Members Members
+
+	// MembershipRequired refuses callers without a membership record in the tenant they act in. Defaults to false: there the
+	// token's claims decide.
+	MembershipRequired bool
 
 	// CommonAliases are codes that name the common tenant too. Defaults to none.
 	CommonAliases []tenant.Code
@@ -76,6 +110,7 @@ type Reach uint8
 // The reaches. The zero Reach is no policy, and an operation without one does not start.
 const (
 	Nothing    Reach = iota
+	Anyone           // nothing: no token is needed, since the operation proves by its body who calls
 	Self             // the caller's own identity; no acting tenant needed
 	Tenant           // the records of one tenant
 	Shared           // the common tenant's records of shared entity types, for reading
@@ -94,7 +129,11 @@ type Policy struct {
 	// Members lets every member of the tenant call an operation that reaches Admin, whatever their role.
 	Members bool
 
-	// TargetInBody says that the body's tenantCode is the tenant that an operation reaches, with Admin.
+	// Personal refuses support access: what only the user may do, not who acts for them (a token with act).
+	Personal bool
+
+	// TargetInBody says that the body's tenantCode is the tenant that an operation reaches, with Admin; with Self it is one
+	// that the operation checks itself.
 	TargetInBody bool
 }
 
@@ -125,15 +164,19 @@ type Grant struct {
 	guard   *Guard
 	request *Request
 	target  tenant.Code
+	member  Member    // of the caller in Acting, where that decides
 	named   bool      // the request mentions target, in the header, the path, the query or the body
 	cross   bool      // the caller acts by a cross-tenant role
 	born    time.Time // when target was created, as far as it was asked
 }
 
 // Admit decides a request before its body is read. It fails with fault.Unauthenticated, fault.InvalidKey for a malformed
-// mention, fault.TenantConflict, and TenantRequired, TenantMismatch, TenantForbidden, TenantSuspended, RoleRequired.
+// mention, fault.TenantConflict, and TenantRequired, TenantMismatch, TenantForbidden, TenantSuspended, NotAMember, RoleRequired.
 func (g *Guard) Admit(ctx context.Context, r *Request) (Grant, error) {
 	p := r.Principal
+	if r.Policy.Reach == Anyone {
+		return Grant{guard: g, request: r}, nil
+	}
 	if p == nil {
 		return Grant{}, fault.New(fault.Unauthenticated, "guard.Admit", "a bearer token is needed")
 	}
@@ -144,6 +187,11 @@ func (g *Guard) Admit(ctx context.Context, r *Request) (Grant, error) {
 	a.Issuer, a.UserID, a.UserCode, a.Email = p.Issuer(), p.Subject(), p.UserCode(), p.Email()
 	grant := Grant{guard: g, request: r}
 	a.Role, grant.cross = p.CrossTenantRole()
+	if act, acted := p.Act(); acted {
+		if a.ActIssuer, a.ActUserID = act.Issuer, act.Subject; r.Policy.Personal {
+			return grant, fault.New(fault.RoleRequired, "guard.Admit", "this is the user's own to do; support access can't")
+		}
+	}
 
 	var err error
 	if grant.Acting, err = g.acting(r, grant.cross); err != nil {
@@ -327,6 +375,27 @@ func (gr *Grant) active(ctx context.Context) error {
 	if gr.target == gr.Acting {
 		gr.born = state.Born
 	}
+	if gr.cross || gr.Acting.IsCommon() {
+		return nil
+	}
+	return gr.join(ctx)
+}
+
+// join looks for the caller's membership in the tenant acted in. Where there is a record, it decides.
+func (gr *Grant) join(ctx context.Context) (err error) {
+	g, p := gr.guard, gr.request.Principal
+	if g.cfg.Members == nil {
+		return nil
+	}
+	if gr.member, err = g.cfg.Members.Membership(ctx, gr.Acting, p.UserCode()); err != nil {
+		return err
+	}
+	needed := g.cfg.MembershipRequired || p.Epoch() != ""
+	if gr.member.Exists || needed {
+		if !gr.member.Serves(p) {
+			return fault.New(fault.NotAMember, "guard.Admit", "the caller is not a member of the tenant")
+		}
+	}
 	return nil
 }
 
@@ -344,6 +413,9 @@ func (gr *Grant) authorise() error {
 	}
 	if !gr.cross {
 		gr.request.Actor.Role = gr.request.Principal.RoleIn(gr.Acting)
+	}
+	if gr.member.Live {
+		gr.request.Actor.Role = gr.member.Role
 	}
 	policy, allowed := gr.request.Policy, false
 	switch policy.Reach {
@@ -385,6 +457,9 @@ func (gr *Grant) admin() bool { return gr.cross && gr.request.Actor.Role == Syst
 
 // has reports whether the caller has one of roles in the tenant acted in.
 func (gr *Grant) has(roles []string) bool {
+	if gr.member.Live {
+		return gr.member.Role != "" && slices.Contains(roles, gr.member.Role)
+	}
 	for _, role := range roles {
 		if gr.cross && gr.request.Actor.Role == role || !gr.cross && gr.request.Principal.HasRole(gr.Acting, role) {
 			return true
@@ -445,12 +520,18 @@ func (gr *Grant) enter(ctx context.Context, crossing System) (err error) {
 func (gr *Grant) Body(ctx context.Context, m Mentions) error {
 	err := gr.body(ctx, m)
 	if err != nil {
-		*gr = Grant{Acting: gr.Acting, guard: gr.guard, request: gr.request, target: gr.target, named: gr.named, cross: gr.cross, born: gr.born}
+		*gr = Grant{Acting: gr.Acting, guard: gr.guard, request: gr.request, target: gr.target, member: gr.member, named: gr.named, cross: gr.cross, born: gr.born}
 	}
 	return err
 }
 
 func (gr *Grant) body(ctx context.Context, m Mentions) error {
+	switch policy := gr.request.Policy; {
+	case policy.Reach == Anyone:
+		return nil
+	case policy.Reach == Self && policy.TargetInBody:
+		m.Codes = nil
+	}
 	if !gr.open() && gr.request.Policy.Reach != AllTenants && !gr.target.IsZero() {
 		gr.named = true // the request reaches its target, whether it mentions it or not
 	}

@@ -182,10 +182,10 @@ func responses(registry huma.Registry, op route.Operation, problem *huma.Schema)
 
 // policyText says who may call an operation, for readers of the description and the tests that are made from it.
 func policyText(p guard.Policy) map[string]any {
-	reach := map[guard.Reach]string{guard.Self: "self", guard.Tenant: "tenant", guard.Shared: "shared", guard.Admin: "admin", guard.AllTenants: "all-tenants"}[p.Reach]
+	reach := map[guard.Reach]string{guard.Anyone: "anyone", guard.Self: "self", guard.Tenant: "tenant", guard.Shared: "shared", guard.Admin: "admin", guard.AllTenants: "all-tenants"}[p.Reach]
 	roles := p.Roles
 	if roles == nil {
 		roles = []string{}
 	}
-	return map[string]any{"reach": reach, "roles": roles, "members": p.Members}
+	return map[string]any{"reach": reach, "roles": roles, "members": p.Members, "personal": p.Personal}
 }

@@ -2,6 +2,8 @@ package httpapi
 
 import (
 	"context"
+	"crypto/aes"
+	"crypto/cipher"
 	"net/http"
 	"slices"
 	"sync"
@@ -24,6 +26,7 @@ type keptAnswer struct {
 	Digest   string `json:"digest"`
 	Status   int    `json:"status"`
 	Body     string `json:"body"`
+	Sealed   []byte `json:"sealed,omitempty"` // the body, where it is confidential
 	Version  int64  `json:"version,omitempty"`
 	Position string `json:"position,omitempty"`
 	Location string `json:"location,omitempty"`
@@ -56,7 +59,7 @@ func (r *running) end(id string) {
 }
 
 // once answers a request that carries an Idempotency-Key.
-func (h *Handler) once(w http.ResponseWriter, r *http.Request, asked *call, c *route.Call, answer func() (route.Answer, error)) {
+func (h *Handler) once(w http.ResponseWriter, r *http.Request, op *route.Operation, asked *call, c *route.Call, answer func() (route.Answer, error)) {
 	receipt := c.Receipt("")
 	if !h.running.begin(receipt.ID) {
 		h.fail(w, r, fault.New(fault.IdempotencyConflict, "httpapi", "a request with this idempotency key is still running; wait for its answer"))
@@ -69,6 +72,12 @@ func (h *Handler) once(w http.ResponseWriter, r *http.Request, asked *call, c *r
 		return
 	}
 	if found {
+		if kept.Sealed != nil {
+			if kept.Body, err = h.unseal(receipt.ID, kept.Sealed); err != nil {
+				h.fail(w, r, err)
+				return
+			}
+		}
 		w.Header().Set("Idempotency-Replayed", "true")
 		h.replay(w, r, kept)
 		return
@@ -79,8 +88,34 @@ func (h *Handler) once(w http.ResponseWriter, r *http.Request, asked *call, c *r
 		h.refuse(w, r, asked, err)
 		return
 	}
-	h.keep(r, receipt, keptAnswer{Status: a.Status, Body: string(a.JSON), Version: a.Version, Position: string(a.Position), Location: a.Location})
+	kept = keptAnswer{Status: a.Status, Body: string(a.JSON), Version: a.Version, Position: string(a.Position), Location: a.Location}
+	if op.Confidential {
+		kept.Body, kept.Sealed = "", h.seal(receipt.ID, a.JSON)
+	}
+	h.keep(r, receipt, kept)
 	h.reply(w, r, a)
+}
+
+// seal encrypts a confidential answer for the time that it is kept; id binds it to its request.
+func (h *Handler) seal(id string, body []byte) []byte {
+	return h.sealer.Seal(nil, nil, body, []byte(id))
+}
+
+func (h *Handler) unseal(id string, sealed []byte) (string, error) {
+	body, err := h.sealer.Open(nil, nil, sealed, []byte(id))
+	if err != nil {
+		return "", fault.New(fault.IdempotencyConflict, "httpapi", "the answer was kept under a key that this server doesn't have; use a new idempotency key")
+	}
+	return string(body), nil
+}
+
+// newSealer returns what encrypts confidential answers.
+func newSealer(key []byte) (cipher.AEAD, error) {
+	block, err := aes.NewCipher(key)
+	if err != nil {
+		return nil, err
+	}
+	return cipher.NewGCMWithRandomNonce(block)
 }
 
 func (h *Handler) kept(r *http.Request, receipt command.Receipt) (kept keptAnswer, found bool, err error) {

@@ -7,6 +7,7 @@ package httpapi
 
 import (
 	"context"
+	"crypto/cipher"
 	"errors"
 	"log/slog"
 	"net/http"
@@ -59,6 +60,7 @@ type Handler struct {
 	limits   *limits
 	denied   *denials
 	running  running
+	sealer   cipher.AEAD // of confidential answers
 	outer    http.Handler
 }
 
@@ -83,6 +85,10 @@ func New(app *tenantry.App, cfg Config) (*Handler, error) {
 	}
 	h := &Handler{app: app, cfg: cfg, mux: http.NewServeMux(), metrics: newMetrics(),
 		limits: newLimits(cfg.RateLimit), denied: newDenials(cfg.Log, cfg.Now)}
+	var err error
+	if h.sealer, err = newSealer(app.Keyring().Secret("kept answers")); err != nil {
+		return nil, fault.Wrap(err, fault.Internal, "httpapi.New", "encryption can't be set up")
+	}
 	ops := app.Operations()
 	if err := check(ops); err != nil {
 		return nil, err

@@ -62,6 +62,9 @@ type Operation struct {
 	// Versioned says that the operation takes If-Match and answers ETag and X-Tenantry-Position.
 	Versioned bool
 
+	// Confidential says that the answer holds a secret, which is not kept in the clear anywhere.
+	Confidential bool
+
 	// Precheck decides, after the guard and before the body is read, what the policy can't say: whether what the
 	// path names is there, and roles that depend on it. Nil for nothing more.
 	Precheck func(*Call) error

@@ -22,6 +22,9 @@ type Actor struct {
 	RequestID string
 	SourceIP  string
 	Source    string // the operation, "POST /api/data/{entityType}"
+
+	// ActIssuer and ActUserID are who acts for the user by support access, "" for the user themselves.
+	ActIssuer, ActUserID string
 }
 
 // Access says what a Scope may do.
