@@ -22,6 +22,7 @@ import (
 	"github.com/tenantry/tenantry/record"
 	"github.com/tenantry/tenantry/records"
 	"github.com/tenantry/tenantry/route"
+	"github.com/tenantry/tenantry/settings"
 	"github.com/tenantry/tenantry/storage"
 	"github.com/tenantry/tenantry/storage/driver"
 	"github.com/tenantry/tenantry/tenant"
@@ -51,6 +52,9 @@ type Config struct {
 
 	// Tenants configures the tenant module.
 	Tenants TenantOptions
+
+	// Settings is the form of tenants' settings. Defaults to that of settings.Tenant with settings.Defaults.
+	Settings settings.Declaration
 
 	// MembershipRequired refuses callers without a membership record in the tenant that they act in. Defaults to false: there
 	// the roles that their token claims count.
@@ -100,6 +104,7 @@ type App struct {
 	runner   *projection.Runner
 	tenants  *tenants.Service
 	members  *members.Service
+	settings *settings.Service
 	audit    *audit.Log
 	guard    *guard.Guard
 	verifier *auth.Verifier
@@ -116,7 +121,7 @@ type App struct {
 
 // reserved are the entity types that modules will own and those that no module declares:
 // their records are never reached by the general record routes.
-var reserved = []string{"USER", "MEMBER_OF", "SETTINGS", "MASTER", "JOB"}
+var reserved = []string{"USER", "MEMBER_OF", "JOB"}
 
 // Open opens the store and builds the services over it. Nothing runs in the background until Start. It fails with
 // fault.Unavailable where the store can't be opened, and fault.InvalidRequest for a Config that contradicts itself.
@@ -142,7 +147,7 @@ func (a *App) open(ctx context.Context) (err error) {
 			return err
 		}
 	}
-	types := slices.Concat(cfg.Entities, members.Declarations(), []entity.Type{tenants.Declaration(), audit.Declaration()})
+	types := slices.Concat(cfg.Entities, members.Declarations(), settings.Declarations(), []entity.Type{tenants.Declaration(), audit.Declaration()})
 	for _, name := range reserved {
 		types = append(types, entity.Type{Name: record.MustEntityType(name), Owned: true})
 	}
@@ -192,6 +197,10 @@ func (a *App) build(cursors *storage.Cursors, revocations *members.Revocations) 
 	a.members = members.New(members.Config{Commands: a.commands, Data: a.data, Directory: directory, Revocations: revocations, Keyring: a.cfg.Keyring,
 		Tenants: a.dir, Required: cfg.MembershipRequired, System: a.guard.System, CrossTenant: cfg.CrossTenantRoles.Has,
 		Inverse: inverse, Defaults: keeper("DEFAULT_TENANT"), Admins: keeper("ADMINS"), Families: keeper("REFRESH"), Now: cfg.Now})
+	var err error
+	a.settings, err = settings.New(settings.Config{Commands: a.commands, Data: a.data, Groups: tenants.GroupsFor, State: a.dir.Lookup, Declaration: cfg.Settings,
+		Feed: a.tail, Observe: cfg.ObserveCache})
+	failed = errors.Join(failed, err)
 	a.routes = a.modules()
 	return failed
 }
@@ -203,6 +212,7 @@ func (a *App) modules() []route.Operation {
 		ops = append(ops, (&tenants.Routes{Tenants: a.tenants, Now: a.cfg.Now}).Operations()...)
 	}
 	ops = append(ops, (&members.Routes{Members: a.members}).Operations()...)
+	ops = append(ops, (&settings.Routes{Settings: a.settings}).Operations()...)
 	ops = append(ops, (&records.Routes{Entities: a.entities, Commands: a.commands, Data: a.data, Waiting: a.runner.Waiting}).Operations()...)
 	ops = append(ops, a.audit.Operations()...)
 	return append(ops, a.cfg.Routes...)
@@ -280,6 +290,9 @@ func (a *App) Tenants() *tenants.Service { return a.tenants }
 
 // Members returns the memberships.
 func (a *App) Members() *members.Service { return a.members }
+
+// Settings returns the settings of tenants, and master settings.
+func (a *App) Settings() *settings.Service { return a.settings }
 
 // Audit returns the log of crossings.
 func (a *App) Audit() *audit.Log { return a.audit }
