@@ -43,6 +43,9 @@ func describe(ops []route.Operation, app *tenantry.App) *document {
 		described := &huma.Operation{OperationID: op.ID, Method: op.Method, Path: op.Path, Summary: op.Summary, Tags: []string{op.Tag},
 			Security: []map[string][]string{{"bearer": {}}}, Parameters: parameters(op), Responses: responses(registry, op, problem),
 			Extensions: map[string]any{"x-tenantry-policy": policyText(op.Policy)}}
+		if op.Policy.Reach == guard.Anyone {
+			described.Security = []map[string][]string{}
+		}
 		if body := bodyType(op); body != nil {
 			s := &schema{registry: registry, schema: registry.Schema(reflect.TypeOf(body), true, op.ID+"Body"), optional: op.Bare || op.Body == nil}
 			if op.MaxItems > 0 {
@@ -76,6 +79,9 @@ func bodyType(op route.Operation) any {
 
 func schemaName(t reflect.Type, hint string) string {
 	name := huma.DefaultSchemaNamer(t, hint)
+	if t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
 	pkg := t.PkgPath()
 	if i := strings.LastIndexByte(pkg, '/'); i >= 0 && t.Name() != "" {
 		if short := pkg[i+1:]; short != "route" && short != "httpapi" {
