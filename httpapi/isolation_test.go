@@ -1,6 +1,7 @@
 package httpapi_test
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -17,11 +18,15 @@ import (
 // without a word here, unless it has a parameter whose meaning hints doesn't know: then the test fails until it does.
 func TestIsolation(t *testing.T) {
 	s := apitest.Start(t, world())
-	m := &matrix{Server: s}
+	m := &matrix{Server: s, made: map[string]map[string]string{}}
 	m.send(t, m.sa("POST", "/api/tenants/common/data/TEMPLATE", `{"sk":"b1","name":"shared by all"}`), 201)
 	swept := 0
 	for _, op := range s.Doc.Operations {
-		if t.Run(op.ID, func(t *testing.T) { m.sweep(t, op) }) {
+		sweep := m.sweep
+		if op.Policy.Reach == "anyone" {
+			sweep = m.sweepOpen
+		}
+		if t.Run(op.ID, func(t *testing.T) { sweep(t, op) }) {
 			swept++
 		}
 	}
@@ -33,6 +38,7 @@ func TestIsolation(t *testing.T) {
 type matrix struct {
 	*apitest.Server
 	worlds int
+	made   map[string]map[string]string // by tenant, what the server chose for its objects, by parameter
 }
 
 func (m *matrix) sa(method, path, body string) apitest.Request {
@@ -59,8 +65,37 @@ func (m *matrix) settle(t *testing.T) (victim, attacker, canary string) {
 		m.send(t, m.sa("POST", "/api/tenant", fmt.Sprintf(`{"code":%q,"name":%q,"attributes":{"note":%[2]q}}`, code, text)), 201)
 		m.send(t, m.sa("POST", "/api/tenants/"+code+"/data/PRODUCT", fmt.Sprintf(`{"sk":"b1","name":%q,"attributes":{"note":%[1]q}}`, text)), 201)
 		m.send(t, m.sa("PATCH", "/api/tenants/"+code+"/data/PRODUCT/b1", fmt.Sprintf(`{"version":1,"attributes":{"more":%q}}`, text)), 200)
+		m.people(t, code)
+		m.master(t, code, text)
 	}
 	return victim, attacker, canary
+}
+
+// people makes members of a tenant, an invitation to it and a session in it.
+func (m *matrix) people(t *testing.T, code string) {
+	t.Helper()
+	for _, role := range []string{"user", "clerk"} {
+		m.send(t, m.sa("POST", "/api/tenants/"+code+"/users", fmt.Sprintf(`{"userCode":"%s@%s","role":%[1]q}`, role, code)), 201)
+	}
+	var invited, session struct{ ID, Secret, RefreshToken string }
+	m.send(t, m.sa("POST", "/api/tenants/"+code+"/invitations", fmt.Sprintf(`{"userCode":"guest@%s","role":"sales"}`, code)), 201).Decode(t, &invited)
+	switching := apitest.Request{Token: m.Token("user@" + code), Method: "POST", Path: "/api/auth/switch-tenant", Body: fmt.Sprintf(`{"tenantCode":%q}`, code)}
+	m.send(t, switching, 200).Decode(t, &session)
+	m.made[code] = map[string]string{"id": invited.ID, "secret": invited.Secret, "refreshToken": session.RefreshToken}
+}
+
+// master makes the master setting new-code of a tenant on every level.
+func (m *matrix) master(t *testing.T, code, text string) {
+	t.Helper()
+	for _, level := range []string{"common", "tenant", "group/sales", "user/user@" + code} {
+		r := m.sa("PUT", "/api/master-setting/"+level+"/new-"+code, fmt.Sprintf(`{"name":%q,"settingValue":{"note":%[1]q}}`, text))
+		if level != "common" {
+			r.Header = []string{"X-Tenant-Code", code}
+		} else {
+			r.Body = `{"name":"shared by all","settingValue":{}}`
+		}
+		m.send(t, r, 200, 201)
+	}
 }
 
 // sweep plays the row of one operation.
@@ -121,9 +156,43 @@ func (m *matrix) sweep(t *testing.T, op *apitest.Operation) {
 	m.send(t, apitest.Request{Token: m.Token("user@" + attacker), Method: "GET", Path: "/api/me"}, 200)
 }
 
+// sweepOpen plays the row of an operation that needs no token: its body proves who calls, and no mention counts.
+func (m *matrix) sweepOpen(t *testing.T, op *apitest.Operation) {
+	victim, attacker, canary := m.settle(t)
+	absent := fmt.Sprintf("absent%d", m.worlds)
+	before := m.Digest(t)
+	for _, token := range []string{"", m.forged("system_admin"), m.Token("admin@" + attacker), m.Token("system_admin")} {
+		for _, place := range m.places(t, op, attacker, token) {
+			var answers []string
+			for _, code := range []string{victim, absent} {
+				r := place(code)
+				r.Body = strings.ReplaceAll(r.Body, m.made[attacker]["refreshToken"], "x")
+				a := m.send(t, r, 401, 422)
+				if strings.Contains(fmt.Sprint(a.Header)+string(a.Body), canary) {
+					t.Errorf("%v shows the victim's data: %v", r, a)
+				}
+				answers = append(answers, a.Masked())
+			}
+			if answers[0] != answers[1] {
+				t.Errorf("%v tells what exists from what doesn't:\n%s\n%s", place(victim), answers[0], answers[1])
+			}
+		}
+	}
+	if changed := before.Changed(m.Digest(t)); len(changed) > 0 {
+		t.Fatalf("refused requests changed what is keyed to %v", changed)
+	}
+	control := m.fill(t, op, victim, "")
+	control.Header = []string{"X-Tenant-Code", attacker}
+	if a := m.Do(t, control); !a.OK() || !strings.Contains(string(a.Body), victim) || strings.Contains(string(a.Body), attacker) {
+		t.Errorf("the control, %v: %v", control, a)
+	}
+}
+
 // right returns a caller who may call the operation.
 func (m *matrix) right(op *apitest.Operation, code string) string {
 	switch p := op.Policy; {
+	case op.ID == "acceptInvitation":
+		return "guest@" + code
 	case p.Reach == "all-tenants", p.Reach == "admin" && len(p.Roles) == 0 && !p.Members:
 		return "system_admin"
 	case len(p.Roles) > 0:
@@ -155,9 +224,29 @@ func (m *matrix) expired(user string) string {
 	return m.IdP.Token(user, apitest.Claims{"custom:tenant": code, "custom:role": "user", "iat": now - 7200, "exp": now - 61})
 }
 
+// also are the members and query parameters that an operation needs though its schema doesn't say so.
+func also(op *apitest.Operation) []string {
+	return map[string][]string{"invite": {"userCode"}, "revoke": {"sub"}, "listMasterSettings": {"level", "user"}}[op.ID]
+}
+
 // hints are the values of parameters and members whose meaning a schema doesn't say, for a tenant.
-func hints(op *apitest.Operation, name, code string) (value any, ok bool) {
+func (m *matrix) hints(op *apitest.Operation, name, code string) (value any, ok bool) {
 	switch name {
+	case "userCode":
+		return cmp.Or(map[string]string{"listTenantsOfUser": "user@", "addMember": "new@", "invite": "new@"}[op.ID], "clerk@") + code, true
+	case "id", "secret", "refreshToken":
+		absent := map[string]string{"id": code + ".01ARZ3NDEKTSV4RRFFQ69G5FAV"}[name]
+		return cmp.Or(m.made[code][name], absent, "x"), true
+	case "sourceTenantCode":
+		return code, true
+	case "targetTenantCodes":
+		return []any{"alpha"}, true
+	case "groupId":
+		return "sales", true
+	case "userId", "user":
+		return "user@" + code, true
+	case "level":
+		return "user", true
 	case "tenantCode", "tenantGroupCode":
 		return code, true
 	case "pk":
@@ -193,13 +282,13 @@ func (m *matrix) fill(t *testing.T, op *apitest.Operation, code, token string) a
 	r := apitest.Request{Token: token, Method: op.Method, Path: op.Path}
 	query := url.Values{}
 	for _, p := range op.Parameters {
-		value, known := hints(op, p.Name, code)
+		value, known := m.hints(op, p.Name, code)
 		switch {
 		case p.In == "path" && !known:
 			t.Fatalf("%s has the parameter %s; say in hints what it means", op.ID, p.Name)
 		case p.In == "path":
 			r.Path = strings.ReplaceAll(r.Path, "{"+p.Name+"}", url.PathEscape(fmt.Sprint(value)))
-		case p.In == "query" && p.Name == "version" && op.Method != http.MethodGet:
+		case p.In == "query" && (p.Name == "version" && op.Method != http.MethodGet || slices.Contains(also(op), p.Name)):
 			query.Set(p.Name, fmt.Sprint(value))
 		}
 	}
@@ -224,7 +313,7 @@ func (m *matrix) encode(t *testing.T, v any) string {
 // value returns the smallest value that a schema takes.
 func (m *matrix) value(t *testing.T, op *apitest.Operation, schema *apitest.Schema, name, code string) any {
 	t.Helper()
-	if v, ok := hints(op, name, code); ok {
+	if v, ok := m.hints(op, name, code); ok {
 		return v
 	}
 	schema = m.Doc.Resolve(schema)
@@ -233,7 +322,7 @@ func (m *matrix) value(t *testing.T, op *apitest.Operation, schema *apitest.Sche
 		return schema.Enum[0]
 	case slices.Contains(schema.Types, "object"):
 		object := map[string]any{}
-		for _, required := range schema.Required {
+		for _, required := range slices.Concat(schema.Required, also(op)) {
 			object[required] = m.value(t, op, schema.Properties[required], required, code)
 		}
 		return object
@@ -261,7 +350,18 @@ type named struct {
 // naming returns the request with the tenant in every place: that of the path, the query, the header, the body.
 func (m *matrix) naming(t *testing.T, op *apitest.Operation, victim, token string) []named {
 	t.Helper()
-	own := func() apitest.Request { return m.fill(t, op, strings.Replace(victim, "victim", "attacker", 1), token) }
+	places := m.places(t, op, strings.Replace(victim, "victim", "attacker", 1), token)
+	out := make([]named, len(places))
+	for i, place := range places {
+		out[i] = named{place(victim), place}
+	}
+	return out
+}
+
+// places returns the attacker's request with another tenant in every place.
+func (m *matrix) places(t *testing.T, op *apitest.Operation, attacker, token string) []func(code string) apitest.Request {
+	t.Helper()
+	own := func() apitest.Request { return m.fill(t, op, attacker, token) }
 	places := []func(code string) apitest.Request{
 		func(code string) apitest.Request { return inQuery(own(), "tenantCode", code) },
 		func(code string) apitest.Request { return inQuery(own(), "tenantCode", strings.ToUpper(code)) },
@@ -287,16 +387,23 @@ func (m *matrix) naming(t *testing.T, op *apitest.Operation, victim, token strin
 		for _, mention := range []string{`"tenantCode":%q`, `"pk":"PRODUCT#%s"`, `"id":"PRODUCT#%s#b1"`, `"tenantCode":null,"pk":"PRODUCT#%s#2026"`} {
 			places = append(places, func(code string) apitest.Request {
 				r := own()
-				r.Body = m.mentioning(t, op, strings.Replace(victim, "victim", "attacker", 1), fmt.Sprintf(mention, code))
+				r.Body = m.mentioning(t, op, attacker, fmt.Sprintf(mention, code))
 				return r
 			})
 		}
 	}
-	out := make([]named, len(places))
-	for i, place := range places {
-		out[i] = named{place(victim), place}
+	for _, name := range []string{"userCode", "id"} { // objects that have names of their own
+		if strings.Contains(op.Path, "{"+name+"}") {
+			places = append(places, func(code string) apitest.Request {
+				mine, _ := m.hints(op, name, attacker)
+				other, _ := m.hints(op, name, code)
+				r := own()
+				r.Path = strings.Replace(r.Path, url.PathEscape(fmt.Sprint(mine)), url.PathEscape(fmt.Sprint(other)), 1)
+				return r
+			})
+		}
 	}
-	return out
+	return places
 }
 
 func inQuery(r apitest.Request, name, value string) apitest.Request {

@@ -165,6 +165,8 @@ func (g *generator) segment(op *apitest.Operation, name string) string {
 		return choose(g, "TENANT#alpha", "TENANT#bravo", "TENANT#common", "TENANT#zulu9", "PRODUCT#bravo")
 	case "version":
 		return choose(g, "1", "2", "0", "-1", "x")
+	case "userCode":
+		return choose(g, "u1", "u2", "admin@alpha", "bob@example.com")
 	}
 	if g.calm && strings.Contains(op.Path, "/api/tenant/") {
 		return "MASTER"
@@ -300,6 +302,10 @@ func (g *generator) member(name string, s *apitest.Schema, depth int) any {
 			return choose(g, 0, 1, -1)
 		case "role":
 			return choose(g, "company", "admin", "system_admin")
+		case "userCode":
+			return choose(g, "u1", "u2", "admin@alpha")
+		case "issuer", "jti", "sub": // nobody's: the callers stay
+			return choose(g, "x", "y")
 		}
 	}
 	return g.value(s, depth+1)

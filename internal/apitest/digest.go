@@ -21,8 +21,11 @@ import (
 type Digests map[string]string
 
 // left are the words of what belongs to no tenant, or may grow by a refused request: the log of crossings, what is kept of requests
-// and readers, and the mark that some tenant changed.
-var left = []string{"AUDIT", "ANSWER", "RECEIPT", "CHECKPOINT"}
+// and readers, users' defaults and sessions.
+var left = []string{"AUDIT", "ANSWER", "RECEIPT", "CHECKPOINT", "DEFAULT_TENANT", "REFRESH"}
+
+// bySK are the words of what stands in the common tenant and is keyed, by the sort key, to the tenant that it is about.
+var bySK = []string{"TENANTS", "USER_TENANT", "INVITATION", "MEMBER_OF"}
 
 // Digest returns the digests of everything that is keyed to each tenant: data, command and history rows, and what the system
 // keeps; the log of crossings is left out. Handlers have seen everything by then.
@@ -68,8 +71,8 @@ func ownerOf(c driver.Collection, row *record.Record) (owner string, ok bool) {
 	if slices.Contains(left, word) || c == driver.System && strings.HasPrefix(row.SK, "AUDIT#") {
 		return "", false
 	}
-	if c == driver.System && word == "TENANTS" { // the directory of tenants: a row for each
-		owner = row.SK
+	if slices.Contains(bySK, word) {
+		owner, _, _ = strings.Cut(row.SK, record.Separator)
 	}
 	return strings.ToLower(owner), true
 }
