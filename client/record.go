@@ -90,5 +90,8 @@ type Me struct {
 	Groups        []string `json:"groups"`
 	CrossTenant   bool     `json:"crossTenant"`
 
+	ActUserID   string       `json:"actUserId"`   // who acts for the user by support access, "" for the user
+	Memberships []Membership `json:"memberships"` // by tenant
+
 	Answer `json:"-"`
 }

@@ -40,6 +40,8 @@ type verbs struct {
 	Serve      serve      `cmd:"" help:"Run the server."`
 	Token      token      `cmd:"" help:"Issue a token, signed by the data directory's key."`
 	Tenant     tenantVerb `cmd:"" help:"Create, list and change tenants."`
+	Member     memberVerb `cmd:"" help:"Add, list, change, remove and invite the members of tenants."`
+	Me         me         `cmd:"" help:"Show who the caller is."`
 	Data       dataVerb   `cmd:"" help:"Read and write records."`
 	Keys       keysVerb   `cmd:"" help:"List, rotate and retire the keys that sign tokens."`
 	Backup     backup     `cmd:"" help:"Copy the store into a file, while it is used."`

@@ -1,12 +1,20 @@
 package cli
 
 import (
+	"cmp"
+	"context"
 	"embed"
 	"fmt"
+	"io"
+	"os"
+	"reflect"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/alecthomas/kong"
+
+	"github.com/tenantry/tenantry/client"
 )
 
 // completion is the verb that prints a completion script.
@@ -42,12 +50,12 @@ type complete struct {
 }
 
 // Run runs the verb.
-func (v complete) Run(std IO, app *kong.Application) error {
+func (v complete) Run(ctx context.Context, std IO, app *kong.Application) error {
 	words := v.Words
 	if len(words) > 0 && words[0] == "--" {
 		words = words[1:]
 	}
-	for _, word := range candidates(app.Node, words) {
+	for _, word := range candidates(app.Node, words, func() []string { return tenantCodes(ctx, words) }) {
 		if _, err := fmt.Fprintln(std.Out, word); err != nil {
 			return err
 		}
@@ -56,8 +64,8 @@ func (v complete) Run(std IO, app *kong.Application) error {
 }
 
 // candidates returns what the last of words can become, ordered; nothing where that is up to the user: a file, a key, a
-// text.
-func candidates(node *kong.Node, words []string) []string {
+// text. Tenants returns the codes of tenants, where one of them can come.
+func candidates(node *kong.Node, words []string, tenants func() []string) []string {
 	last := ""
 	if n := len(words); n > 0 {
 		last, words = words[n-1], words[:n-1]
@@ -87,7 +95,7 @@ func candidates(node *kong.Node, words []string) []string {
 	var all []string
 	switch {
 	case open != nil:
-		all = enum(open.Value)
+		all = values(open.Value, tenants)
 	case strings.HasPrefix(last, "-"):
 		for _, level := range node.AllFlags(true) {
 			for _, f := range level {
@@ -101,7 +109,7 @@ func candidates(node *kong.Node, words []string) []string {
 			}
 		}
 	case arguments < len(node.Positional):
-		all = enum(node.Positional[arguments])
+		all = values(node.Positional[arguments], tenants)
 	}
 	all = slices.DeleteFunc(all, func(word string) bool { return word == "" || !strings.HasPrefix(word, last) })
 	slices.Sort(all)
@@ -119,4 +127,50 @@ func flagOf(node *kong.Node, name string) *kong.Flag {
 	return nil
 }
 
-func enum(v *kong.Value) []string { return strings.Split(v.Enum, ",") }
+// values returns what v can be, where that is known.
+func values(v *kong.Value, tenants func() []string) []string {
+	if v.Target.Type() == reflect.TypeFor[code]() {
+		return tenants()
+	}
+	return strings.Split(v.Enum, ",")
+}
+
+// completionTime bounds what a user waits for the codes of tenants, and maxCompleted how many there are of them.
+const (
+	completionTime = 2 * time.Second
+	maxCompleted   = 1000
+)
+
+// tenantCodes returns the codes of the tenants that the words' server or store has, none where it can't be asked: completion says
+// nothing of failures.
+func tenantCodes(ctx context.Context, words []string) []string {
+	ctx, cancel := context.WithTimeout(ctx, completionTime)
+	defer cancel()
+	t := target{Server: given(words, "server", "TENANTRY_SERVER"), Token: given(words, "token", "TENANTRY_TOKEN"),
+		directory: directory{cmp.Or(given(words, "data", "TENANTRY_DATA"), "tenantry-data")}}
+	var codes []string
+	_ = t.withClient(ctx, IO{In: strings.NewReader(""), Out: io.Discard, Err: io.Discard}, false, func(c *client.Client) error {
+		page, err := c.Tenants(ctx, client.Paging{Limit: maxCompleted})
+		for _, rec := range page.Items {
+			codes = append(codes, rec.TenantCode)
+		}
+		return err
+	})
+	return codes
+}
+
+// given returns the value of a flag among words, else of a variable.
+func given(words []string, flag, variable string) string {
+	for i, word := range words {
+		if v, ok := strings.CutPrefix(word, "--"+flag+"="); ok {
+			return v
+		}
+		if word == "--"+flag && i+1 < len(words)-1 {
+			if words[i+1] == "=" && i+2 < len(words)-1 { // bash takes --flag=value apart
+				return words[i+2]
+			}
+			return words[i+1]
+		}
+	}
+	return os.Getenv(variable)
+}

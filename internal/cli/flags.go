@@ -48,6 +48,7 @@ type rules struct {
 	Entities          []entityType `group:"rules" placeholder:"TYPE" help:"The entity types that there are; all others are refused. Without it any are taken."`
 	Shared            []entityType `group:"rules" placeholder:"TYPE" help:"Entity types whose records in the tenant common every tenant reads."`
 	SingleTenant      bool         `group:"rules" help:"Callers that name no tenant act in the tenant single."`
+	Membership        string       `group:"rules" enum:"optional,required" default:"optional" help:"required refuses callers without a membership record in the tenant they act in; with optional the roles of their token count there. Defaults to optional."`
 	CommonTenantCodes []string     `group:"rules" placeholder:"CODE" env:"TENANTRY_COMMON_TENANT_CODES,COMMON_TENANT_CODES" help:"Other names of the tenant common."`
 	CrossTenantRoles  string       `group:"rules" placeholder:"ROLE,..." env:"TENANTRY_CROSS_TENANT_ROLES,CROSS_TENANT_ROLES" help:"Roles that reach every tenant, beside system_admin."`
 }
@@ -73,7 +74,7 @@ func (r rules) config(types ...entity.Type) (cfg tenantry.Config, err error) {
 	for _, t := range declared {
 		cfg.Entities = append(cfg.Entities, *t)
 	}
-	cfg.ClosedEntities, cfg.SingleTenant = len(r.Entities) > 0, r.SingleTenant
+	cfg.ClosedEntities, cfg.SingleTenant, cfg.MembershipRequired = len(r.Entities) > 0, r.SingleTenant, r.Membership == "required"
 	for _, text := range r.CommonTenantCodes {
 		if text = strings.Trim(text, " "); text == "" {
 			continue

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -8,13 +9,37 @@ import (
 	"github.com/tenantry/tenantry/fault"
 )
 
-// storeMetrics counts what the store does, for Prometheus.
-type storeMetrics struct{ *prometheus.HistogramVec }
+// storeMetrics counts what the store and the caches before it do, for Prometheus.
+type storeMetrics struct {
+	*prometheus.HistogramVec
+	caches *prometheus.CounterVec
+	reads  sync.Map // from cacheRead to prometheus.Counter: a read finds its counter without an allocation
+}
+
+type cacheRead struct {
+	name string
+	hit  bool
+}
 
 func newStoreMetrics() *storeMetrics {
-	return &storeMetrics{prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "tenantry_store_duration_seconds",
-		Help:    "Time of an operation on the store, by operation and error code; ok where it succeeded.",
-		Buckets: prometheus.ExponentialBuckets(20e-6, 4, 10)}, []string{"operation", "code"})}
+	return &storeMetrics{caches: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "tenantry_cache_reads_total",
+		Help: "Reads through a cache, by cache and result: hit, or miss where the store was read."}, []string{"cache", "result"}),
+		HistogramVec: prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "tenantry_store_duration_seconds",
+			Help:    "Time of an operation on the store, by operation and error code; ok where it succeeded.",
+			Buckets: prometheus.ExponentialBuckets(20e-6, 4, 10)}, []string{"operation", "code"})}
+}
+
+func (m *storeMetrics) observeCache(name string, hit bool) {
+	key := cacheRead{name, hit}
+	counter, ok := m.reads.Load(key)
+	if !ok {
+		result := "miss"
+		if hit {
+			result = "hit"
+		}
+		counter, _ = m.reads.LoadOrStore(key, m.caches.WithLabelValues(name, result))
+	}
+	counter.(prometheus.Counter).Inc()
 }
 
 func (m *storeMetrics) observe(op string, took time.Duration, err error) {

@@ -87,7 +87,7 @@ func (v serve) Run(ctx context.Context, std IO) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := handler.Metrics().Register(metrics); err != nil {
+	if err := handler.Metrics().Register(metrics, metrics.caches); err != nil {
 		return err
 	}
 	if err := app.Start(ctx); err != nil {
@@ -169,7 +169,7 @@ func (v *serve) open(ctx context.Context, issuers []auth.Issuer, log *slog.Logge
 	if v.Store == "memory" {
 		cfg.Store = memory.New()
 	}
-	cfg.Observe = metrics.observe
+	cfg.Observe, cfg.ObserveCache = metrics.observe, metrics.observeCache
 	return directory{v.Data}.open(ctx, cfg, log)
 }
 

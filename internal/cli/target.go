@@ -38,7 +38,7 @@ func (d directory) exists() error {
 // open opens the store, with the directory's keys. The caller closes the App.
 func (d directory) open(ctx context.Context, cfg tenantry.Config, log *slog.Logger) (*tenantry.App, error) {
 	var err error
-	cfg.Keyring, err = auth.OpenKeyring(d.Data, auth.KeyringOptions{CrossTenantRoles: cfg.CrossTenantRoles})
+	cfg.Keyring, err = auth.OpenKeyring(d.Data, auth.KeyringOptions{CrossTenantRoles: cfg.CrossTenantRoles, Log: log})
 	if err != nil {
 		return nil, err
 	}

@@ -47,11 +47,12 @@ func TestVerbs(t *testing.T) {
 
 func TestCandidates(t *testing.T) {
 	tests := []struct{ words, want string }{
-		{"", "backup completion data keys restore serve tenant token verify version"},
+		{"", "backup completion data keys me member restore serve tenant token verify version"},
 		{"te", "tenant"},
 		{"data ", "delete get history list put"},
 		{"data --help p", "put"},
 		{"data list acme PRODUCT --de", "--deleted --descending"},
+		{"data list ", "acme bravo"},
 		{"data list acme PRODUCT --limit ", ""},
 		{"data list acme PRODUCT --deleted --js", "--json"},
 		{"serve --store ", "memory sqlite"},
@@ -61,12 +62,15 @@ func TestCandidates(t *testing.T) {
 		{"serve --store = memory --dem", "--demo"},
 		{"completion ", "bash fish zsh"},
 		{"completion bash ", ""},
-		{"tenant show ", ""},
-		{"nothing of ours ", "backup completion data keys restore serve tenant token verify version"},
+		{"tenant show ", "acme bravo"},
+		{"tenant show b", "bravo"},
+		{"member list ", "acme bravo"},
+		{"member add acme ", ""},
+		{"nothing of ours ", "backup completion data keys me member restore serve tenant token verify version"},
 	}
 	root := model(t).Node
 	for _, test := range tests {
-		got := strings.Join(candidates(root, strings.Split(test.words, " ")), " ")
+		got := strings.Join(candidates(root, strings.Split(test.words, " "), func() []string { return []string{"bravo", "acme"} }), " ")
 		if got != test.want {
 			t.Errorf("after %q: %q, want %q", test.words, got, test.want)
 		}
