@@ -85,10 +85,10 @@ type (
 	BulkAnswer struct {
 		Status  int          `json:"status"`
 		Setting *SettingForm `json:"setting,omitempty"`
-		Error   *BulkError   `json:"error,omitempty"`
+		Error   *CreateError   `json:"error,omitempty"`
 	}
-	// BulkError is the failure of one element.
-	BulkError struct {
+	// CreateError is the failure of one element.
+	CreateError struct {
 		Code   fault.Code `json:"code"`
 		Detail string     `json:"detail"`
 	}
@@ -111,7 +111,7 @@ type (
 type bulkAnswer struct {
 	Status  int        `json:"status"`
 	Setting *Setting   `json:"setting,omitzero"`
-	Error   *BulkError `json:"error,omitzero"`
+	Error   *CreateError `json:"error,omitzero"`
 }
 
 // body is how the bodies of changes are read.

@@ -283,7 +283,7 @@ func (rs *Routes) bulk(ctx context.Context, c *route.Call) (route.Answer, error)
 	answers := make([]bulkAnswer, len(created))
 	for i, one := range created {
 		if e := fault.As(one.Err); e != nil {
-			answers[i] = bulkAnswer{Status: e.HTTPStatus(), Error: &BulkError{Code: e.Code, Detail: e.Msg}}
+			answers[i] = bulkAnswer{Status: e.HTTPStatus(), Error: &CreateError{Code: e.Code, Detail: e.Msg}}
 		} else {
 			answers[i] = bulkAnswer{Status: http.StatusCreated, Setting: &created[i].Setting}
 		}
