@@ -351,3 +351,19 @@ func (s *Service) inUse(ctx context.Context, text string) (bool, error) {
 	state, err := s.cfg.Tenants.Lookup(ctx, code)
 	return state.Exists, err
 }
+
+// Left reports whether anything is kept of a tenant: memberships or invitations, former ones too.
+func (s *Service) Left(ctx context.Context, code tenant.Code) (bool, error) {
+	in := scope.New(tenant.Common(), scope.Full, time.Time{}, &scope.Actor{UserID: "system", Source: "members"})
+	for _, t := range []record.EntityType{EntityType(), invitationType()} {
+		partition, err := record.NewPartition(in, t)
+		if err != nil {
+			return false, err
+		}
+		page, err := s.cfg.Data.List(ctx, in, data.Query{Partition: partition, Prefix: code.String() + record.Separator, IncludeDeleted: true, Limit: 1})
+		if err != nil || len(page.Items) > 0 {
+			return err == nil, err
+		}
+	}
+	return false, nil
+}

@@ -47,6 +47,10 @@ type Config struct {
 	Partitions storage.Keeper // which partitions a tenant has; the one that command.Config was given
 	Cursors    *storage.Cursors
 
+	// Left reports whether other modules keep something of a tenant outside its partitions: members, invitations. A code of which
+	// something is left is not created again. Defaults to nothing.
+	Left func(ctx context.Context, code tenant.Code) (bool, error)
+
 	// Reserved reports whether no tenant may be created under a code, beside the reserved codes: aliases of common.
 	// Defaults to none.
 	Reserved func(tenant.Code) bool
@@ -61,6 +65,9 @@ type Service struct{ cfg Config }
 
 // New returns a Service.
 func New(cfg Config) *Service {
+	if cfg.Left == nil {
+		cfg.Left = func(context.Context, tenant.Code) (bool, error) { return false, nil }
+	}
 	if cfg.Reserved == nil {
 		cfg.Reserved = func(tenant.Code) bool { return false }
 	}
@@ -172,6 +179,13 @@ func (s *Service) create(ctx context.Context, sys scope.System, in Create, opts 
 // or has had tenants inside its group.
 func (s *Service) nothingLeft(ctx context.Context, sc scope.Scope) error {
 	left := fault.New(fault.TenantNotPurged, "tenants.CreateTenant", "records of the deleted tenant %s are left; purge it, or restore it", sc.Tenant())
+	there, err := s.cfg.Left(ctx, sc.Tenant())
+	if err != nil {
+		return err
+	}
+	if there {
+		return left
+	}
 	rows, err := s.cfg.Partitions.List(ctx, sc.Tenant().String(), "", "", 16)
 	if err != nil {
 		return err
