@@ -62,7 +62,7 @@ func (s *Service) plan(ctx context.Context, in scope.Scope, code, userCode strin
 			return command.Plan{}, err
 		}
 	}
-	if was, is := live && before.Role == Admin, after.Role == Admin; was != is {
+	if was, is := live && isAdmin(before), isAdmin(after); was != is {
 		write, err := s.countAdmins(ctx, in, code, is)
 		if err != nil {
 			return command.Plan{}, err
@@ -183,6 +183,9 @@ func (s *Service) findDefault(ctx context.Context, userCode string) (string, err
 	return "", nil
 }
 
+// isAdmin reports whether a membership's role is Admin, which other services may write in capitals.
+func isAdmin(a attributes) bool { return strings.EqualFold(a.Role, Admin) }
+
 type adminsValue struct {
 	Admins int `json:"admins"`
 }
@@ -234,7 +237,7 @@ func (s *Service) findAdmins(ctx context.Context, in scope.Scope, code string) (
 			if err != nil {
 				return 0, err
 			}
-			if strings.EqualFold(a.Role, Admin) {
+			if isAdmin(a) {
 				n++
 			}
 		}

@@ -191,6 +191,11 @@ func (s *Service) checkRole(text string) (string, error) {
 	return role, nil
 }
 
+// isSubject reports whether text can be the sub of a token.
+func isSubject(text string) bool {
+	return len(text) <= 255 && !strings.ContainsFunc(text, func(r rune) bool { return r < ' ' || r > '~' || r == '#' })
+}
+
 // exists fails with fault.NotFound unless the scope's tenant exists.
 func (s *Service) exists(ctx context.Context, code tenant.Code) error {
 	if code.IsCommon() {
@@ -224,6 +229,9 @@ func (s *Service) Add(ctx context.Context, sc scope.Scope, in Add, opts ...comma
 	var err error
 	if in.Role, err = s.checkRole(in.Role); err != nil {
 		return Membership{}, command.Result{}, err
+	}
+	if in.UserID != "" && !isSubject(in.UserID) {
+		return Membership{}, command.Result{}, fault.Invalid("members.Add", fault.Field{Field: "userId", Problem: "is not 1 to 255 printable ASCII characters without #"})
 	}
 	return s.change(ctx, sc, in.UserCode, func(before attributes, live bool) (attributes, error) {
 		if live {
