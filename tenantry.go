@@ -157,14 +157,15 @@ func (a *App) open(ctx context.Context) (err error) {
 	if a.store, err = storage.Open(ctx, cfg.Store, storage.Options{Shared: a.entities.Shared, Observe: cfg.Observe}); err != nil {
 		return err
 	}
-	a.tail = feed.New(a.store, cfg.Log)
-	revocations := members.NewRevocations(a.store, a.tail, cfg.ObserveCache)
-	if a.verifier, err = auth.NewVerifier(auth.Config{Keyring: a.cfg.Keyring, Issuers: cfg.Issuers, CrossTenantRoles: cfg.CrossTenantRoles,
-		Revocations: revocations, Now: cfg.Now, Log: cfg.Log}); err != nil {
-		return err
-	}
 	cursors, err := storage.NewCursors(a.cfg.Keyring.CursorKey())
 	if err != nil {
+		return err
+	}
+	a.data = data.New(a.store, cursors)
+	a.tail = feed.New(a.store, cfg.Log)
+	revocations := members.NewRevocations(a.data, a.tail)
+	if a.verifier, err = auth.NewVerifier(auth.Config{Keyring: a.cfg.Keyring, Issuers: cfg.Issuers, CrossTenantRoles: cfg.CrossTenantRoles,
+		Revocations: revocations, Now: cfg.Now, Log: cfg.Log}); err != nil {
 		return err
 	}
 	return a.build(cursors, revocations)
@@ -187,7 +188,6 @@ func (a *App) build(cursors *storage.Cursors, revocations *members.Revocations) 
 		Companions: map[record.EntityType][]command.Companion{tenants.EntityType(): {tenants.Companion(listing)},
 			members.EntityType(): {members.Companion(inverse)}},
 		Receipts: keeper("RECEIPT"), Codes: keeper("CODE"), Partitions: partitions})
-	a.data = data.New(a.store, cursors)
 	a.audit = audit.New(a.commands, a.data)
 	a.dir = tenants.NewDirectory(a.store, a.tail, cfg.ObserveCache)
 	directory := members.NewDirectory(a.store, a.tail, cfg.CrossTenantRoles.Has, cfg.ObserveCache)

@@ -15,9 +15,9 @@ import (
 )
 
 const (
-	lookEvery = 200 * time.Millisecond // at least, also without a signal
-	freshFor  = 700 * time.Millisecond // after a look that came to the feed's end; with the look itself less than a second
-	atOnce    = 500                    // changes
+	lookEvery = 100 * time.Millisecond
+	freshFor  = 700 * time.Millisecond // after a look began that came to the feed's end
+	atOnce    = 1000                   // changes
 )
 
 // Tail tells those who follow it what was committed: by this process before the commit is acknowledged, by others within a
@@ -26,6 +26,7 @@ type Tail struct {
 	store     *storage.Store
 	log       *slog.Logger
 	followers map[record.EntityType][]func(pk, sk string)
+	types     map[string]bool // that are followed
 	resets    []func()
 	looked    atomic.Int64 // when the last look began that came to the end, as time since began; 0 for none
 	began     time.Time    // with the monotonic clock, which no operator sets
@@ -33,24 +34,24 @@ type Tail struct {
 
 // New returns a Tail that is not started: nothing is fresh.
 func New(store *storage.Store, log *slog.Logger) *Tail {
-	return &Tail{store: store, log: log, followers: map[record.EntityType][]func(pk, sk string){}, began: time.Now()}
+	return &Tail{store: store, log: log, followers: map[record.EntityType][]func(pk, sk string){}, types: map[string]bool{}, began: time.Now()}
 }
 
 // Follow has forget called for every command on a record of one of types, more than once for some, by any goroutine. Reset is
 // called when the Tail starts, before anything is fresh.
 func (t *Tail) Follow(types []record.EntityType, forget func(pk, sk string), reset func()) {
 	for _, typ := range types {
-		t.followers[typ] = append(t.followers[typ], forget)
+		t.followers[typ], t.types[typ.String()] = append(t.followers[typ], forget), true
 	}
 	t.resets = append(t.resets, reset)
 }
 
 // Committed tells the followers of a commit of this process. It is called before the commit is acknowledged, and also where
 // its outcome is not known.
-func (t *Tail) Committed(cmd *record.Record) { t.tell(cmd) }
+func (t *Tail) Committed(cmd *record.Record) { t.tell(cmd.PK, cmd.SK) }
 
-func (t *Tail) tell(cmd *record.Record) {
-	typ, code, rest, err := record.SplitPK(cmd.PK)
+func (t *Tail) tell(stored, sk string) {
+	typ, code, rest, err := record.SplitPK(stored)
 	if err != nil || t.followers[typ] == nil {
 		return
 	}
@@ -59,7 +60,7 @@ func (t *Tail) tell(cmd *record.Record) {
 		pk += record.Separator + rest
 	}
 	for _, forget := range t.followers[typ] {
-		forget(pk, cmd.SK)
+		forget(pk, sk)
 	}
 }
 
@@ -90,18 +91,12 @@ func (t *Tail) Start(ctx context.Context) (run func(), err error) {
 
 func (t *Tail) run(ctx context.Context, across storage.Across, position driver.Position) {
 	defer t.looked.Store(0)
-	signal, stop := t.store.Committed()
-	defer stop()
 	tick := time.NewTicker(lookEvery)
 	defer tick.Stop()
 	failing := false
 	for ctx.Err() == nil {
 		began := time.Since(t.began)
-		changes, err := across.Changes(ctx, position, atOnce)
-		for _, c := range changes {
-			t.tell(c.Command)
-			position = c.Position
-		}
+		keys, looked, last, err := across.ChangedKeys(ctx, position, atOnce, t.types)
 		switch {
 		case ctx.Err() != nil:
 			return
@@ -111,14 +106,17 @@ func (t *Tail) run(ctx context.Context, across storage.Across, position driver.P
 			t.log.InfoContext(ctx, "the change feed can be read again")
 		}
 		failing = err != nil
-		if err == nil && len(changes) < atOnce {
+		if err == nil {
+			for _, k := range keys {
+				t.tell(k.PK, k.SK)
+			}
+			if position = last; looked == atOnce {
+				continue
+			}
 			t.looked.Store(int64(began))
-		} else if err == nil {
-			continue
 		}
 		select {
 		case <-ctx.Done():
-		case <-signal:
 		case <-tick.C:
 		}
 	}

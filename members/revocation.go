@@ -4,16 +4,16 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"sync"
 	"time"
 
 	"github.com/tenantry/tenantry/auth"
-	"github.com/tenantry/tenantry/cache"
 	"github.com/tenantry/tenantry/command"
+	"github.com/tenantry/tenantry/data"
 	"github.com/tenantry/tenantry/fault"
 	"github.com/tenantry/tenantry/feed"
 	"github.com/tenantry/tenantry/internal/scope"
 	"github.com/tenantry/tenantry/record"
-	"github.com/tenantry/tenantry/storage"
 	"github.com/tenantry/tenantry/tenant"
 )
 
@@ -72,17 +72,20 @@ func (s *Service) Revoke(ctx context.Context, sys scope.System, in Revoke, opts 
 	return made, err
 }
 
-// Revocations answers for every request whether its token was revoked. It implements auth.Revocations. It may be used concurrently.
+// Revocations answers for every request whether its token was revoked. It implements auth.Revocations. It may be used
+// concurrently. All revocations are kept in memory: they are few, and a request that had to look for its own in the store would
+// cost three reads.
 type Revocations struct {
-	store *storage.Store
-	known *cache.Cache[revocationKey, time.Time]
+	data  *data.Service
+	fresh func() bool
+
+	mu      sync.RWMutex
+	known   map[revocationKey]time.Time // when each was made; nil before they are read
+	changed map[string]bool             // sort keys of those that changed since
 }
 
-// revocationKey names what a revocation ends. All belong to the common tenant.
+// revocationKey names what a revocation ends.
 type revocationKey struct{ issuer, subject, tokenID string }
-
-// Owner implements cache.Key.
-func (k revocationKey) Owner() tenant.Code { return tenant.Common() }
 
 func (k revocationKey) sk() string {
 	kind, name := "SUB", k.subject
@@ -93,16 +96,23 @@ func (k revocationKey) sk() string {
 	return kind + record.Separator + hex.EncodeToString(sum[:])
 }
 
-// revocationsSize bounds how many subjects and tokens are remembered, those that are not revoked included.
-const revocationsSize = 200_000
-
-// NewRevocations returns the revocations of a store, which remember while tail is fresh. Observe is told of hits and misses; nil for nobody.
-func NewRevocations(store *storage.Store, tail *feed.Tail, observe func(name string, hit bool)) *Revocations {
-	r := &Revocations{store: store}
-	r.known = cache.New(cache.Options[revocationKey, time.Time]{Name: "revocations", Size: revocationsSize, Load: r.read, Fresh: tail.Fresh, Observe: observe})
-	forget := func(string, string) { r.known.ForgetAll() } // its key is a hash, and revocations are rare
-	tail.Follow([]record.EntityType{revocationType()}, forget, r.known.ForgetAll)
+// NewRevocations returns the revocations of a store, which remember while tail is fresh.
+func NewRevocations(records *data.Service, tail *feed.Tail) *Revocations {
+	r := &Revocations{data: records, fresh: tail.Fresh, changed: map[string]bool{}}
+	tail.Follow([]record.EntityType{revocationType()}, r.forget, r.forgetAll)
 	return r
+}
+
+func (r *Revocations) forget(_, sk string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.changed[sk] = true
+}
+
+func (r *Revocations) forgetAll() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.known = nil
 }
 
 // Revoked implements auth.Revocations. It fails only where the store does.
@@ -127,7 +137,7 @@ func (r *Revocations) Revoked(ctx context.Context, p *auth.Principal) (bool, err
 // revoked reports whether the tokens of a subject that were issued at a time were revoked later. Times of tokens are whole seconds: those
 // of the second of the revocation are too.
 func (r *Revocations) revoked(ctx context.Context, issuer, subject string, issued time.Time) (bool, error) {
-	at, err := r.known.Get(ctx, revocationKey{issuer: issuer, subject: subject})
+	at, err := r.at(ctx, revocationKey{issuer: issuer, subject: subject})
 	return err == nil && !at.IsZero() && issued.Unix() <= at.Unix(), err
 }
 
@@ -136,28 +146,100 @@ func (r *Revocations) ended(ctx context.Context, issuer, tokenID string) (bool, 
 	if tokenID == "" {
 		return false, nil
 	}
-	at, err := r.known.Get(ctx, revocationKey{issuer: issuer, tokenID: tokenID})
+	at, err := r.at(ctx, revocationKey{issuer: issuer, tokenID: tokenID})
 	return err == nil && !at.IsZero(), err
 }
 
-// read returns when what k names was revoked, the zero time for never.
-func (r *Revocations) read(ctx context.Context, k revocationKey) (time.Time, error) {
-	in := scope.New(tenant.Common(), scope.Full, time.Time{}, &scope.Actor{UserID: "system", Source: "revocations"})
-	key, err := record.NewKey(in, revocationType(), k.sk())
+// at returns when what k names was revoked, the zero time for never.
+func (r *Revocations) at(ctx context.Context, k revocationKey) (time.Time, error) {
+	if !r.fresh() {
+		_, at, err := r.read(ctx, k.sk())
+		return at, err
+	}
+	r.mu.RLock()
+	at, current := r.known[k], r.known != nil && len(r.changed) == 0
+	r.mu.RUnlock()
+	if current {
+		return at, nil
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	err := r.load(ctx)
+	return r.known[k], err
+}
+
+// load reads what is not known. The caller holds mu: whoever changes a revocation meanwhile waits until it can be told.
+func (r *Revocations) load(ctx context.Context) error {
+	if r.known == nil {
+		all, err := r.all(ctx)
+		if err != nil {
+			return err
+		}
+		r.known = all
+		clear(r.changed)
+	}
+	for sk := range r.changed {
+		k, at, err := r.read(ctx, sk)
+		if err != nil {
+			return err
+		}
+		if k != (revocationKey{}) {
+			r.known[k] = at
+		}
+		delete(r.changed, sk)
+	}
+	return nil
+}
+
+func reader() scope.Scope {
+	return scope.New(tenant.Common(), scope.Full, time.Time{}, &scope.Actor{UserID: "system", Source: "revocations"})
+}
+
+// all reads every revocation.
+func (r *Revocations) all(ctx context.Context) (map[revocationKey]time.Time, error) {
+	in := reader()
+	partition, err := record.NewPartition(in, revocationType())
 	if err != nil {
-		return time.Time{}, err
+		return nil, err
 	}
-	view, err := r.store.In(in)
+	all := map[revocationKey]time.Time{}
+	for cursor := ""; ; {
+		page, err := r.data.List(ctx, in, data.Query{Partition: partition, Limit: data.MaxLimit, Cursor: cursor})
+		if err != nil {
+			return nil, err
+		}
+		for _, rec := range page.Items {
+			k, at, err := revocationOf(rec)
+			if err != nil {
+				return nil, err
+			}
+			all[k] = at
+		}
+		if cursor = page.Cursor; cursor == "" {
+			return all, nil
+		}
+	}
+}
+
+// read returns what a revocation ends and when it was made: the zero time where there is none.
+func (r *Revocations) read(ctx context.Context, sk string) (revocationKey, time.Time, error) {
+	in := reader()
+	key, err := record.NewKey(in, revocationType(), sk)
 	if err != nil {
-		return time.Time{}, err
+		return revocationKey{}, time.Time{}, err
 	}
-	rec, err := view.Get(ctx, key)
-	if err != nil || rec == nil || rec.IsDeleted {
-		return time.Time{}, err
+	rec, err := r.data.Get(ctx, in, key)
+	switch {
+	case fault.CodeOf(err) == fault.NotFound:
+		return revocationKey{}, time.Time{}, nil
+	case err != nil:
+		return revocationKey{}, time.Time{}, err
 	}
+	return revocationOf(rec)
+}
+
+func revocationOf(rec *record.Record) (revocationKey, time.Time, error) {
 	var made Revocation
-	if err := rec.Attributes.Decode(&made); err != nil {
-		return time.Time{}, err
-	}
-	return made.RevokedAt.Time(), nil
+	err := rec.Attributes.Decode(&made)
+	return revocationKey{issuer: made.Issuer, subject: made.Subject, tokenID: made.TokenID}, made.RevokedAt.Time(), err
 }

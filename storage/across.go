@@ -2,6 +2,7 @@ package storage
 
 import (
 	"context"
+	"strings"
 
 	"github.com/tenantry/tenantry/internal/scope"
 	"github.com/tenantry/tenantry/record"
@@ -26,6 +27,25 @@ func (a Across) Changes(ctx context.Context, after driver.Position, limit int) (
 	changes, err := a.store.engine.Changes(ctx, after, limit)
 	a.store.done("changes", began, err)
 	return changes, err
+}
+
+// ChangedKeys looks at no more than limit changes after a position, and returns the keys of the commands on records of types, in
+// their order, how many changes it looked at, and the position of the last of them.
+func (a Across) ChangedKeys(ctx context.Context, after driver.Position, limit int, types map[string]bool) (keys []driver.Ref, looked int, last driver.Position, err error) {
+	began := a.store.began()
+	defer func() { a.store.done("changed_keys", began, err) }()
+	if k, ok := a.store.engine.(driver.KeyFeed); ok {
+		return k.ChangedKeys(ctx, after, limit, types)
+	}
+	changes, err := a.store.engine.Changes(ctx, after, limit)
+	last = after
+	for _, c := range changes {
+		last = c.Position
+		if typ, _, _ := strings.Cut(c.Command.PK, record.Separator); types[typ] {
+			keys = append(keys, driver.RefOf(driver.Command, c.Command))
+		}
+	}
+	return keys, len(changes), last, err
 }
 
 // End returns the position of the newest change.

@@ -166,6 +166,13 @@ type Engine interface {
 	Close() error
 }
 
+// KeyFeed is implemented by engines that can say which records changed without reading the changes.
+type KeyFeed interface {
+	// ChangedKeys looks at what Changes would return, and returns the keys of those commands whose PK begins with one of
+	// types and a #, in their order, how many changes it looked at, and the position of the last of them.
+	ChangedKeys(ctx context.Context, after Position, limit int, types map[string]bool) (keys []Ref, looked int, last Position, err error)
+}
+
 // Backuper is implemented by engines that can copy themselves to a file while they are used.
 type Backuper interface {
 	// Backup writes a consistent copy of the store to path, which must not exist (fault.AlreadyExists).

@@ -1,6 +1,7 @@
 package sqlite
 
 import (
+	"bytes"
 	"context"
 	"strconv"
 	"time"
@@ -43,6 +44,7 @@ var (
 
 const (
 	changesQuery = "SELECT pk, sk, version, doc, position FROM command WHERE position > ?1 ORDER BY position LIMIT ?2"
+	keysQuery    = "SELECT pk, sk, position FROM command WHERE position > ?1 ORDER BY position LIMIT ?2"
 	endQuery     = "SELECT max(position) FROM command"
 )
 
@@ -198,6 +200,36 @@ func (e *engine) Changes(ctx context.Context, after driver.Position, limit int) 
 		return finish(b.stmt, err)
 	})
 	return changes, err
+}
+
+// ChangedKeys implements driver.KeyFeed.
+func (e *engine) ChangedKeys(ctx context.Context, after driver.Position, limit int, types map[string]bool) (keys []driver.Ref, looked int, last driver.Position, err error) {
+	from, err := place(after)
+	if err != nil {
+		return nil, 0, "", err
+	}
+	at := from
+	err = e.read(ctx, "sqlite.ChangedKeys", func(c *conn) error {
+		b := c.bind(keysQuery)
+		b.integer(from)
+		b.integer(int64(limit))
+		if b.err != nil {
+			return b.err
+		}
+		for b.stmt.Step() {
+			looked++
+			at = b.stmt.ColumnInt64(2)
+			pk := b.stmt.ColumnRawText(0)
+			if typ, _, _ := bytes.Cut(pk, []byte{'#'}); types[string(typ)] {
+				keys = append(keys, driver.Ref{Collection: driver.Command, PK: string(pk), SK: b.stmt.ColumnText(1)})
+			}
+		}
+		return finish(b.stmt, nil)
+	})
+	if err != nil {
+		return nil, 0, "", err
+	}
+	return keys, looked, position(at), nil
 }
 
 func (e *engine) End(ctx context.Context) (driver.Position, error) {

@@ -84,7 +84,10 @@ type engine struct {
 	closed bool
 }
 
-var _ driver.Backuper = (*engine)(nil)
+var (
+	_ driver.Backuper = (*engine)(nil)
+	_ driver.KeyFeed  = (*engine)(nil)
+)
 
 func open(ctx context.Context, dir string, t tuning) (*engine, error) {
 	if err := ctx.Err(); err != nil {

@@ -21,12 +21,51 @@ var feedProperties = []property{
 	{"a position is never given again", positionsAreNew},
 	{"a position that the store did not make is refused", foreignPosition},
 	{"one who follows the feed misses nothing", followed},
+	{"the keys of changes are those of the changes", changedKeys},
 }
 
 var signalProperties = []property{
 	{"a commit is signalled", signalled},
 	{"a commit of another process is signalled", signalledAcross},
 	{"signals wait for nobody", signalsMerge},
+}
+
+// changedKeys holds for engines that implement driver.KeyFeed.
+func changedKeys(s *store) {
+	keys, ok := s.Engine.(driver.KeyFeed)
+	if !ok {
+		return
+	}
+	types := map[string]bool{"A": true, "C": true}
+	look := func(after driver.Position, limit int) ([]string, int, driver.Position) {
+		got, looked, last, err := keys.ChangedKeys(s.Context(), after, limit, types)
+		if err != nil {
+			s.Fatal(err)
+		}
+		var names []string
+		for _, k := range got {
+			names = append(names, k.PK+"/"+k.SK)
+		}
+		return names, looked, last
+	}
+	if got, looked, last := look("", 10); got != nil || looked != 0 || last != "" {
+		s.Errorf("an empty feed has the keys %v, %d looked at, position %q", got, looked, last)
+	}
+	var ends []driver.Position
+	for _, pk := range []string{"A#acme", "B#acme", "AB#acme", "C#acme#2026", "A#common"} {
+		ends = append(ends, s.commit(add(driver.Command, rec(pk, "1", 1)), add(driver.Data, rec(pk, "1", 1))))
+	}
+	got, looked, last := look("", 10)
+	s.same("the keys", got, []string{"A#acme/1", "C#acme#2026/1", "A#common/1"})
+	s.same("how many were looked at, and where", []any{looked, last}, []any{5, ends[4]})
+	got, looked, last = look(ends[0], 2)
+	s.same("the keys of two of other types", len(got), 0)
+	s.same("how many were looked at, and where, of two", []any{looked, last}, []any{2, ends[2]})
+	got, looked, last = look(ends[4], 10)
+	s.same("behind the end", []any{len(got), looked, last}, []any{0, 0, ends[4]})
+	if _, _, _, err := keys.ChangedKeys(s.Context(), "nowhere", 10, types); fault.CodeOf(err) != fault.InvalidCursor {
+		s.Errorf("a position of another kind: %v", err)
+	}
 }
 
 func feedBeginsEmpty(s *store) {
