@@ -3,6 +3,7 @@ package members_test
 import (
 	"fmt"
 	"math/rand/v2"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -192,6 +193,7 @@ func TestAnyInterleaving(t *testing.T) {
 		}
 		seed := rand.Uint64()
 		t.Logf("seed %d", seed)
+		w.engine.begin(yield)
 		var all sync.WaitGroup
 		for g := range 32 {
 			all.Go(func() {
@@ -221,10 +223,53 @@ func TestAnyInterleaving(t *testing.T) {
 	})
 }
 
+// yield lets others run between any two calls of the store.
+func yield(int) error {
+	runtime.Gosched()
+	return nil
+}
+
+// TestDefaultsAtOnce makes several memberships of a user, who has no default, the default at once: one is it.
+func TestDefaultsAtOnce(t *testing.T) {
+	worldtest.EachEngine(t, func(t *testing.T, src driver.Source) {
+		codes := []string{"alpha", "bravo", "charlie", "delta"}
+		w := newWorldOver(t, src, tenantry.Config{}, codes...)
+		w.engine.begin(yield)
+		for round := range 25 {
+			user, begin := fmt.Sprint("ann", round), make(chan struct{})
+			var all sync.WaitGroup
+			for i, text := range codes {
+				sc := w.Scope(text)
+				if i < 2 {
+					w.add(text, user, "user")
+				}
+				all.Go(func() {
+					<-begin
+					var err error
+					if i < 2 {
+						_, _, err = w.Members().Update(t.Context(), sc, user, members.Update{IsDefault: pointer(true)})
+					} else {
+						_, _, err = w.Members().Add(t.Context(), sc, members.Add{UserCode: user, Role: "user", IsDefault: true})
+					}
+					if err != nil {
+						t.Error(err)
+					}
+				})
+			}
+			close(begin)
+			all.Wait()
+			if w.check(); t.Failed() {
+				t.FailNow()
+			}
+		}
+	})
+}
+
 // TestAdminsRemoveEachOther has two admins remove, or demote, each other at once: one of them stays.
 func TestAdminsRemoveEachOther(t *testing.T) {
 	worldtest.EachEngine(t, func(t *testing.T, src driver.Source) {
 		w := newWorldOver(t, src, tenantry.Config{}, "alpha")
+		w.engine.begin(yield)
 		for round := range 40 {
 			users := []string{fmt.Sprint("ann", round), fmt.Sprint("ben", round)}
 			for _, user := range users {
@@ -283,7 +328,7 @@ func TestOthersRecords(t *testing.T) {
 			CreatedAt: record.At(w.Clock.Now()), UpdatedAt: record.At(w.Clock.Now())}
 		code, user, _ := strings.Cut(sk, "#")
 		if _, err := w.engine.Engine.Commit(ctx, driver.Batch{Writes: []driver.Write{{Collection: driver.Data, Record: r},
-			{Collection: driver.System, Record: &record.Record{PK: "MEMBER_OF#common#" + members.Hash(user), SK: code, Version: 1}}}}); err != nil {
+			{Collection: driver.System, Record: &record.Record{PK: "MEMBER_OF#common#" + hash(user), SK: code, Version: 1}}}}); err != nil {
 			t.Fatal(err)
 		}
 	}

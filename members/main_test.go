@@ -2,6 +2,8 @@ package members_test
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"maps"
 	"sort"
@@ -101,9 +103,6 @@ func newWorld(t testing.TB, codes ...string) *world {
 	return newWorldOver(t, memory.New(), tenantry.Config{}, codes...)
 }
 
-// external is the issuer of a second identity provider, whose keys tests hold.
-const external = "https://idp.example/pool"
-
 func newWorldOver(t testing.TB, src driver.Source, cfg tenantry.Config, codes ...string) *world {
 	t.Helper()
 	w := &world{TB: t}
@@ -171,10 +170,10 @@ func (w *world) check() {
 		code, user, _ := strings.Cut(r.SK, "#")
 		a := decode(r)
 		if a.IsDefault && !r.IsDeleted {
-			defaults[members.Hash(user)] = append(defaults[members.Hash(user)], code)
+			defaults[hash(user)] = append(defaults[hash(user)], code)
 		}
 		if !r.IsDeleted {
-			inverse["MEMBER_OF#common#"+members.Hash(user)+" / "+code] = true
+			inverse["MEMBER_OF#common#"+hash(user)+" / "+code] = true
 			if a.Role == members.Admin {
 				admins[code]++
 			}
@@ -242,7 +241,7 @@ func (w *world) remove(code, user string) {
 // principal returns who a token of the built-in issuer speaks for: a user with the code and the subject user.
 func (w *world) principal(user string) *auth.Principal {
 	w.Helper()
-	return w.verified(w.Token(auth.Claims{Subject: "sub-" + members.Hash(user)[:8], UserCode: user, TTL: 24 * time.Hour}))
+	return w.verified(w.Token(auth.Claims{Subject: "sub-" + hash(user)[:8], UserCode: user, TTL: 24 * time.Hour}))
 }
 
 func (w *world) verified(token string) *auth.Principal {
@@ -296,6 +295,12 @@ func refused(t testing.TB, what string, err error, want fault.Code) {
 	if !errors.Is(err, want) {
 		t.Errorf("%s: %v; want %s", what, err, want)
 	}
+}
+
+// hash is the hex SHA-256 that names a user code in keys.
+func hash(userCode string) string {
+	sum := sha256.Sum256([]byte(userCode))
+	return hex.EncodeToString(sum[:])
 }
 
 func pointer[T any](v T) *T { return &v }
