@@ -65,7 +65,7 @@ type demoUser struct {
 	claims   auth.Claims
 }
 
-// users returns an admin and a user of every tenant, and a system admin.
+// users returns an admin and a user of every tenant, a user whose memberships say where they may act, and a system admin.
 func users(live []tenant.Code) []demoUser {
 	var all []demoUser
 	for _, code := range live {
@@ -75,6 +75,7 @@ func users(live []tenant.Code) []demoUser {
 				Roles: []auth.RoleGrant{{Tenant: code, Role: role}}, TTL: demoTokens}})
 		}
 	}
+	all = append(all, demoUser{"ANN", auth.Claims{Subject: "ann", Email: "ann@example.com", EmailVerified: true, TTL: demoTokens}})
 	return append(all, demoUser{"SYSTEM_ADMIN", auth.Claims{Subject: "operator", Role: auth.SystemAdmin, TTL: demoTokens}})
 }
 

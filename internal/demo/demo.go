@@ -1,4 +1,4 @@
-// Package demo holds what `tenantry serve --demo` shows: three tenants with products and orders, and templates that they
+// Package demo holds what `tenantry serve --demo` shows: three tenants with products and orders, a user who is a member of two, and templates that
 // all share. It is written through the same services that an application uses.
 package demo
 
@@ -17,6 +17,7 @@ import (
 	"github.com/tenantry/tenantry/entity"
 	"github.com/tenantry/tenantry/fault"
 	"github.com/tenantry/tenantry/guard"
+	"github.com/tenantry/tenantry/members"
 	"github.com/tenantry/tenantry/record"
 	"github.com/tenantry/tenantry/tenant"
 	"github.com/tenantry/tenantry/tenants"
@@ -63,7 +64,12 @@ func Load(ctx context.Context, app *tenantry.App) ([]tenant.Code, error) {
 		if errors.Is(err, fault.TenantNotPurged) {
 			continue // a user deleted it
 		}
-		if err != nil && !errors.Is(err, fault.AlreadyExists) {
+		switch {
+		case err == nil:
+			if err := add(ctx, app, sys, code, t.Members); err != nil {
+				return nil, err
+			}
+		case !errors.Is(err, fault.AlreadyExists):
 			return nil, err
 		}
 		if err := write(ctx, app, sys, code, product, t.Products); err != nil {
@@ -81,11 +87,18 @@ func Load(ctx context.Context, app *tenantry.App) ([]tenant.Code, error) {
 type content struct {
 	Templates []item `json:"templates"`
 	Tenants   []struct {
-		Code     string `json:"code"`
-		Name     string `json:"name"`
-		Products []item `json:"products"`
-		Orders   []item `json:"orders"`
+		Code     string   `json:"code"`
+		Name     string   `json:"name"`
+		Members  []member `json:"members"`
+		Products []item   `json:"products"`
+		Orders   []item   `json:"orders"`
 	} `json:"tenants"`
+}
+
+type member struct {
+	UserCode  string `json:"userCode"`
+	Role      string `json:"role"`
+	IsDefault bool   `json:"isDefault"`
 }
 
 type item struct {
@@ -123,6 +136,20 @@ func ours(ctx context.Context, app *tenantry.App, sys guard.System) error {
 	}
 	if len(page.Items) > 0 {
 		return fault.New(fault.InvalidRequest, "demo.Load", "the store holds tenants that are not the demo's; --demo takes a data directory of its own")
+	}
+	return nil
+}
+
+// add makes the members of a new tenant.
+func add(ctx context.Context, app *tenantry.App, sys guard.System, code tenant.Code, all []member) error {
+	sc, err := sys.Enter(ctx, code, time.Time{})
+	if err != nil {
+		return err
+	}
+	for _, m := range all {
+		if _, _, err := app.Members().Add(ctx, sc, members.Add{UserCode: m.UserCode, Role: m.Role, IsDefault: m.IsDefault}); err != nil {
+			return err
+		}
 	}
 	return nil
 }

@@ -64,6 +64,10 @@ func TestLoad(t *testing.T) {
 				t.Errorf("%s has %d products and %d orders", code, products, orders)
 			}
 		}
+		all, err := app.Members().TenantsOf(t.Context(), "ann")
+		if err != nil || len(all) != 2 || !all[0].IsDefault || all[1].IsDefault || all[1].Role != "user" {
+			t.Errorf("ann's tenants are %+v, %v", all, err)
+		}
 		if n := count(t, app, "common", "TEMPLATE"); n != 2 {
 			t.Errorf("there are %d templates", n)
 		}
