@@ -28,7 +28,8 @@ func TestCTX(t *testing.T) {
 	w.attack(t, "CTX-01", func(a *attack) {
 		a.honest(naming(list(ua), "alpha"))
 		foreign := a.wants(naming(list(ua), "bravo"), 403)
-		for _, r := range []apitest.Request{row(ua), get(ua, "/api/audit"), get(ua, productList+"/1"), get(ua, productList+"/b1/history")} {
+		for _, r := range []apitest.Request{row(ua), get(ua, "/api/audit"), get(ua, productList+"/1"), get(ua, productList+"/b1/history"),
+			get(ua, "/api/settings"), get(ua, "/api/master-setting/theme"), get(ua, "/api/tenants/bravo/users"), get(ua, "/api/tenants/bravo/settings")} {
 			if answer := a.wants(naming(r, "bravo"), 403); alike(answer) != alike(foreign) {
 				a.Errorf("%v: %v; the body for a foreign tenant is a constant: %v", r, answer, foreign)
 			}
@@ -167,7 +168,11 @@ func TestCTX(t *testing.T) {
 						abort(a, w.Addr, token)
 						continue
 					}
-					answer, err := w.Send(list(token))
+					path := productList
+					if n%3 == 0 {
+						path = "/api/master-setting/theme"
+					}
+					answer, err := w.Send(get(token, path))
 					if err != nil || answer.Status != 200 || !slices.Equal(seen(answer), []string{own}) {
 						a.Errorf("%s was answered %v %v", own, answer, err)
 					}

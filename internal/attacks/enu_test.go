@@ -10,6 +10,8 @@ import (
 func TestENU(t *testing.T) {
 	w := newWorld(t)
 	ua, aa := w.token("ua"), w.token("aa")
+	invitation := invite(t, w, w.token("sa"), "bravo", `"userCode":"somebody"`)
+	w.digests = w.Digest(t)
 	// requests are all that a caller can ask of a tenant and a record.
 	requests := func(token, code, sk string) []apitest.Request {
 		own, named := "/api/data/PRODUCT/"+sk, "/api/tenants/"+code+"/data/PRODUCT/"+sk
@@ -18,7 +20,17 @@ func TestENU(t *testing.T) {
 			get(token, named), put(token, named, `{"version":1,"name":"N"}`), patch(token, named, `{"version":1,"name":"N"}`), remove(token, named+"?version=1"),
 			get(token, named+"/history"), get(token, named+"/commands/1"), get(token, record), patch(token, record, `{"name":"N"}`), remove(token, record),
 			with(get(token, productList), tenantHeader, code), get(token, productList+"?tenantCode="+code),
-			post(token, "/api/tenant/group", `{"tenantCode":"%s","groupId":"g","role":"r"}`, code), post(token, "/api/admin/tenants/"+code+"/suspend", `{"reason":"r"}`)}
+			post(token, "/api/tenant/group", `{"tenantCode":"%s","groupId":"g","role":"r"}`, code), post(token, "/api/admin/tenants/"+code+"/suspend", `{"reason":"r"}`),
+			get(token, "/api/tenants/"+code+"/users"), addMember(token, code, "ua", "user"), patch(token, "/api/tenants/"+code+"/users/um", `{"role":"user"}`),
+			remove(token, "/api/tenants/"+code+"/users/um"), get(token, "/api/tenants/"+code+"/invitations"), get(token, "/api/tenants/"+code+"/settings"),
+			patch(token, "/api/tenants/"+code+"/settings", `{"currency":"USD"}`), with(get(token, "/api/settings"), tenantHeader, code),
+			with(get(token, "/api/master-setting/theme"), tenantHeader, code), switching(token, code),
+			post(token, "/api/admin/impersonate", `{"tenantCode":"%s","userCode":"um","reason":"r"}`, code)}
+	}
+	// invited are all that a caller can ask of an invitation.
+	invited := func(token, id string) []apitest.Request {
+		return []apitest.Request{post(token, "/api/invitations/"+id+"/accept", `{"secret":"s"}`), get(token, "/api/tenants/alpha/invitations/"+id),
+			remove(token, "/api/tenants/alpha/invitations/"+id), get(token, "/api/tenants/bravo/invitations/"+id)}
 	}
 
 	w.attack(t, "ENU-01", func(a *attack) {
@@ -28,6 +40,11 @@ func TestENU(t *testing.T) {
 			twins := requests(token, "zulu9", "nope")
 			for i, real := range requests(token, "bravo", "b1") {
 				a.hidden(real, twins[i])
+				pairs++
+			}
+			missing := invited(token, "bravo.01HX7MBJK3V9WQBZ7XNDK5ZT2M")
+			for i, real := range invited(token, invitation.ID) {
+				a.hidden(real, missing[i])
 				pairs++
 			}
 		}

@@ -41,6 +41,32 @@ func TestFUN(t *testing.T) {
 			}
 		}
 	})
+	w.attack(t, "FUN-03", func(a *attack) {
+		a.writing("alpha", "charlie")
+		ub := w.token("ub")
+		a.honest(addMember(aa, "alpha", "new", "user"))
+		for _, r := range []apitest.Request{addMember(aa, "bravo", "ua", "user"), with(addMember(aa, "alpha", "ua", "user"), tenantHeader, "bravo"),
+			post(aa, "/api/tenants/alpha/users", `{"userCode":"ua","role":"user","tenantCode":"bravo"}`), addMember(aa, "common", "ua", "user"), addMember(ua, "alpha", "ua", "admin")} {
+			a.wants(r, 403)
+		}
+		// No consent is asked for, and none is needed: a membership gives its user a choice, and takes nothing.
+		a.honest(addMember(aa, "alpha", "ub", "user"))
+		a.honest(get(ub, productList+"/b1"))
+		a.wants(get(aa, "/api/users/ub/tenants"), 403)
+	})
+	w.attack(t, "FUN-06", func(a *attack) {
+		a.writing("alpha")
+		const body = `{"currency":"CAD"}`
+		a.honest(patch(aa, "/api/settings", body))
+		a.honest(get(ua, "/api/settings"))
+		for _, r := range []apitest.Request{patch(ua, "/api/settings", body), patch(ua, "/api/tenants/alpha/settings", body), patch(aa, "/api/tenants/bravo/settings", body),
+			patch(aa, "/api/tenants/common/settings", body), get(aa, "/api/tenants/bravo/settings"), get(aa, "/api/tenants/common/settings"),
+			with(patch(aa, "/api/settings", body), tenantHeader, "bravo"), put(aa, "/api/master-setting/common/theme", `{"name":"N","settingValue":{}}`),
+			remove(aa, "/api/master-setting/common/theme"), put(ua, "/api/master-setting/tenant/theme", `{"name":"N","settingValue":{}}`),
+			post(aa, "/api/admin/master-setting/copy", `{"sourceTenantCode":"bravo","targetTenantCodes":["alpha"]}`)} {
+			a.wants(r, 403)
+		}
+	})
 	w.attack(t, "FUN-09", func(a *attack) {
 		a.honest(get("", "/healthz"))
 		for _, path := range []string{"/debug/pprof/", "/debug/vars", "/metrics", "/.env", "/.git/config", "/swagger", "/actuator", "/console", "/docs/../metrics", "/docs/nope"} {

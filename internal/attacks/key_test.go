@@ -166,5 +166,11 @@ func TestKEY(t *testing.T) {
 			a.wants(get(token, productList), 401)
 			a.wants(get(token, "/api/me"), 401)
 		}
+		// A membership for such a user serves nobody: neither u of the other half, nor by support access.
+		a.writing("kilo")
+		a.wants(post(sa, "/api/tenants/kilo/users", `{"userCode":"hash","role":"user","userId":"u#kilo"}`), 201, 422)
+		u := w.tokenOf(user{apitest.Claims{"custom:user_code": "hash", "custom:roles": "[]"}, []string{"common"}}, "u")
+		a.wants(switching(u, "kilo"), 403)
+		a.wants(post(sa, "/api/admin/impersonate", `{"tenantCode":"kilo","userCode":"hash","reason":"r"}`), 404, 422)
 	})
 }

@@ -89,9 +89,37 @@ func newWorld(t *testing.T, change ...func(*apitest.Options)) *world {
 		}
 		w.must(t, post(w.tokenOf(member("user", code), "seed"), "/api/data/CATALOG", `{"sk":"c1","code":"X-%s","name":"%s"}`, code, canary))
 	}
+	w.settle(t)
 	w.must(t, patch(w.token("ub"), "/api/data/PRODUCT/b1", `{"version":1,"attributes":{"more":"%s"}}`, w.canaries["bravo"]))
 	w.digests = w.Digest(t)
 	return w
+}
+
+// currencies are those that a tenant may have set, none that another has.
+var currencies = map[string][]string{"alpha": {"USD", "CAD"}, "bravo": {"EUR", "GBP"}, "charlie": {"CHF", "SEK"}}
+
+// settle gives tenants members and settings: um is a member of alpha and charlie, somebody is invited to alpha, and the member list and
+// the master setting theme of each hold the tenant's canary.
+func (w *world) settle(t *testing.T) {
+	t.Helper()
+	sa := w.token("sa")
+	for _, code := range []string{"alpha", "charlie"} {
+		w.must(t, addMember(sa, code, "um", "user"))
+	}
+	w.must(t, post(sa, "/api/tenants/alpha/invitations", `{"userCode":"somebody","role":"user"}`))
+	for code, own := range currencies {
+		w.must(t, addMember(sa, code, w.canaries[code], "user"))
+		w.must(t, patch(sa, "/api/tenants/"+code+"/settings", `{"currency":"%s"}`, own[0]))
+		w.must(t, with(put(sa, "/api/master-setting/tenant/theme", `{"name":"Theme","settingValue":{"n":0,"note":"%s"}}`, w.canaries[code]), tenantHeader, code))
+	}
+}
+
+func addMember(token, code, userCode, role string) apitest.Request {
+	return post(token, "/api/tenants/"+code+"/users", `{"userCode":"%s","role":"%s"}`, userCode, role)
+}
+
+func switching(token, code string) apitest.Request {
+	return post(token, "/api/auth/switch-tenant", `{"tenantCode":"%s"}`, code)
 }
 
 func (w *world) must(t testing.TB, r apitest.Request) *apitest.Answer {

@@ -1,0 +1,85 @@
+package attacks_test
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/tenantry/tenantry/guard"
+	"github.com/tenantry/tenantry/internal/apitest"
+	"github.com/tenantry/tenantry/projection"
+	"github.com/tenantry/tenantry/record"
+)
+
+// rowOfModel is a row of a read model, and rowKey names it.
+type (
+	rowOfModel struct{ tenantCode, createdBy, note string }
+	rowKey     struct{ pk, sk string }
+)
+
+// model is a read model that a handler keeps.
+type model struct {
+	mu   sync.Mutex
+	rows map[rowKey]rowOfModel
+}
+
+func (m *model) Up(_ context.Context, sc guard.Scope, cmd *record.Record) error {
+	var a struct {
+		Note string `json:"note"`
+	}
+	if err := cmd.Attributes.Decode(&a); err != nil {
+		return err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.rows[rowKey{cmd.PK, cmd.SK}] = rowOfModel{sc.Tenant().String(), cmd.CreatedBy, a.Note}
+	return nil
+}
+
+func (m *model) Down(context.Context, guard.Scope, *record.Record) error { return nil }
+
+func TestASY(t *testing.T) {
+	m := &model{rows: map[rowKey]rowOfModel{}}
+	w := newWorld(t, func(o *apitest.Options) { o.App.Handlers = []projection.Registration{{Name: "model", Handler: m}} })
+
+	w.attack(t, "ASY-01", func(a *attack) {
+		a.writing("alpha", "bravo")
+		const each = 500
+		users := map[string]string{"alpha": "ua", "bravo": "ub"}
+		tokens := map[string]string{"alpha": w.token("ua"), "bravo": w.token("ub")}
+		var callers sync.WaitGroup
+		for i := range 10 {
+			callers.Go(func() {
+				for n := range each / 10 {
+					for _, code := range []string{"alpha", "bravo"} {
+						answer, err := w.Send(post(tokens[code], "/api/data/QUEUED?mode=async", `{"sk":"q%d","name":"N","attributes":{"note":"%s"}}`, i*each/10+n, w.canaries[code]))
+						if err != nil || answer.Status != 202 {
+							a.Errorf("an asynchronous command of %s: %v %v", code, answer, err)
+						}
+					}
+				}
+			})
+		}
+		callers.Wait()
+		w.Settle(a)
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		counts := map[string]int{}
+		for key, row := range m.rows {
+			code, queued := strings.CutPrefix(key.pk, "QUEUED#")
+			if !queued {
+				continue
+			}
+			counts[code]++
+			if want := (rowOfModel{code, users[code], w.canaries[code]}); row != want {
+				a.Errorf("%v is %+v, want %+v", key, row, want)
+			}
+		}
+		if fmt.Sprint(counts) != "map[alpha:500 bravo:500]" {
+			a.Errorf("rows by tenant: %v", counts)
+		}
+		a.honest(get(tokens["alpha"], "/api/data/QUEUED/q0"))
+	})
+}
