@@ -165,9 +165,13 @@ func (rs *Routes) remove(ctx context.Context, c *route.Call) (route.Answer, erro
 	return changed(http.StatusOK, m, res, err)
 }
 
+func isSystemAdmin(c *route.Call) bool {
+	return c.Grant.Crosses() && c.Grant.Need([]string{guard.SystemAdmin}) == nil
+}
+
 // onlyOneself refuses whoever asks for another user, but a system admin.
 func onlyOneself(c *route.Call) error {
-	if c.Grant.Crosses() && c.Grant.Need([]string{guard.SystemAdmin}) == nil || c.Path("userCode") == c.Principal.UserCode() {
+	if isSystemAdmin(c) || c.Path("userCode") == c.Principal.UserCode() {
 		return nil
 	}
 	return fault.New(fault.RoleRequired, "members", "users see their own tenants only")
@@ -178,7 +182,7 @@ func (rs *Routes) tenantsOf(ctx context.Context, c *route.Call) (route.Answer, e
 	if err != nil {
 		return route.Answer{}, err
 	}
-	if !c.Grant.Crosses() {
+	if !isSystemAdmin(c) {
 		all = slices.DeleteFunc(all, func(m Membership) bool { return !m.serves(c.Principal) })
 	}
 	return route.JSON(http.StatusOK, List{Items: all})
