@@ -34,6 +34,20 @@ type world struct {
 	*tenantrytest.App
 	testing.TB
 	engine *spy
+	idp    *auth.Keyring // of the external issuer
+}
+
+// external is the name of an external issuer.
+const external = "https://idp.example/pool"
+
+// outside returns a token of the external issuer.
+func (w *world) outside(c auth.Claims) string {
+	w.Helper()
+	token, err := w.idp.Issue(c)
+	if err != nil {
+		w.Fatal(err)
+	}
+	return token
 }
 
 // spy is an engine that a test can make fail.
@@ -110,7 +124,14 @@ func newWorldOver(t testing.TB, src driver.Source, cfg tenantry.Config, codes ..
 		w.engine = &spy{Engine: e}
 		return w.engine
 	})
+	clock := tenantrytest.NewClock()
+	var err error
+	if w.idp, err = auth.NewKeyring(auth.KeyringOptions{Issuer: external, Audience: external, Now: clock.Now}); err != nil {
+		t.Fatal(err)
+	}
+	cfg.Now, cfg.Issuers = clock.Now, []auth.Issuer{{Name: external, Audience: external, Keys: w.idp}}
 	w.App = tenantrytest.New(t, cfg)
+	w.App.Clock = clock
 	w.App.Tenant(codes...)
 	return w
 }

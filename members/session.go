@@ -54,8 +54,9 @@ func notMember() error {
 	return fault.New(fault.NotAMember, "members", "the caller is not a member of the tenant")
 }
 
-// Switch returns a session of p's user in a tenant they are a member of. It fails with fault.NotAMember, also for a tenant that doesn't
-// exist, and with fault.TenantSuspended.
+// Switch returns a session of p's user in a tenant they are a member of; one that begins with a token from switching ends with that
+// token's. It fails with fault.NotAMember, also for a tenant that doesn't exist, with fault.TenantSuspended, and with
+// fault.Unauthenticated where that session has ended.
 func (s *Service) Switch(ctx context.Context, p *auth.Principal, code tenant.Code) (Session, error) {
 	if !p.MayAssert(code) {
 		return Session{}, notMember()
@@ -69,7 +70,26 @@ func (s *Service) Switch(ctx context.Context, p *auth.Principal, code tenant.Cod
 	}
 	f.Epoch = m.Epoch
 	row := storage.Row{Owner: tenant.Common().String(), SK: rand.Text(), Expires: now.Add(FamilyLife).Unix()}
+	if p.Epoch() != "" {
+		if row.Expires, err = s.sessionEnd(ctx, p); err != nil {
+			return Session{}, err
+		}
+	}
 	return s.issue(ctx, row, f, m)
+}
+
+// sessionEnd returns when the family ends that a token from switching is of: switching again with it gives no more time, and nothing
+// where the family has ended.
+func (s *Service) sessionEnd(ctx context.Context, p *auth.Principal) (int64, error) {
+	id, _, _ := strings.Cut(p.TokenID(), ".")
+	row, err := s.cfg.Families.Get(ctx, tenant.Common().String(), id)
+	if err != nil {
+		return 0, err
+	}
+	if row.Version == 0 || row.Expires <= s.cfg.Now().Unix() {
+		return 0, fault.New(fault.Unauthenticated, "members.Switch", "the session that the token is of has ended; sign in again")
+	}
+	return row.Expires, nil
 }
 
 // member returns the live membership that a family is of.
@@ -109,7 +129,8 @@ func (s *Service) issue(ctx context.Context, row storage.Row, f family, m guard.
 	if err != nil {
 		return Session{}, err
 	}
-	claims := auth.Claims{Subject: f.Subject, Tenant: code, UserCode: f.UserCode, Email: f.Email, EmailVerified: f.EmailVerified, Epoch: m.Epoch, TTL: life}
+	claims := auth.Claims{Subject: f.Subject, Tenant: code, UserCode: f.UserCode, Email: f.Email, EmailVerified: f.EmailVerified, Epoch: m.Epoch, TTL: life,
+		TokenID: row.SK + "." + rand.Text()}
 	if f.Issuer != s.cfg.Keyring.Issuer() {
 		claims.Origin = f.Issuer
 	}
