@@ -9,16 +9,12 @@ import (
 	"sync"
 	"testing"
 
-	"go.uber.org/goleak"
-
 	"github.com/tenantry/tenantry/internal/proof"
 	"github.com/tenantry/tenantry/internal/worldtest"
 	"github.com/tenantry/tenantry/record"
 	"github.com/tenantry/tenantry/storage/driver"
 	"github.com/tenantry/tenantry/storage/memory"
 )
-
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // part is how much of the long run the tests run: a twentieth.
 const (
