@@ -1,6 +1,7 @@
 package settings_test
 
 import (
+	"context"
 	"errors"
 	"slices"
 	"strings"
@@ -229,6 +230,11 @@ func TestStoreErrorsAreNoDefaults(t *testing.T) {
 		t.Errorf("an update: %v", err)
 	}
 	down.Store(false)
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	if got, err := w.Tenant(ended, w.bravo); err == nil {
+		t.Errorf("a call that was cancelled: %s", got.JSON)
+	}
 	if got := w.resolve(w.acme, "tax", who); got != `common{"rate":10}` {
 		t.Errorf("afterwards: %s", got)
 	}
