@@ -60,12 +60,13 @@ type spy struct {
 
 func (s *spy) call() error {
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	s.calls++
-	if s.fail == nil {
+	n, fail := s.calls, s.fail
+	s.mu.Unlock()
+	if fail == nil {
 		return nil
 	}
-	return s.fail(s.calls)
+	return fail(n)
 }
 
 // begin counts from here on, and fails as fail says.

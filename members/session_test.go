@@ -122,29 +122,50 @@ func TestRotation(t *testing.T) {
 	w.ended("the one that was good", third.RefreshToken)
 	other = w.next(other)
 
-	for range 20 {
-		begin := w.switched("ann", "alpha")
-		var won atomic.Int32
-		var last members.Session
-		var all sync.WaitGroup
-		w.engine.begin(yield)
-		for range 8 {
-			all.Go(func() {
-				if s, err := w.Members().Refresh(t.Context(), begin.RefreshToken); err == nil {
-					won.Add(1)
-					last = s
-				} else {
-					refused(t, "at once", err, fault.Unauthenticated)
-				}
-			})
-		}
-		all.Wait()
-		if won.Load() > 1 {
-			t.Fatalf("a refresh token was good %d times", won.Load())
-		}
-		w.ended("the family of a token that was used at once", last.RefreshToken)
-	}
 	w.next(other)
+}
+
+// TestUsedAtOnce uses a refresh token while the same one is being used: one of them at most is answered, and the family ends.
+func TestUsedAtOnce(t *testing.T) {
+	w := newWorld(t, "alpha")
+	w.add("alpha", "ann", "user")
+	session := w.switched("ann", "alpha")
+	w.engine.begin(nil)
+	w.next(session)
+	calls := w.engine.end()
+	for at := 1; at <= calls; at++ {
+		session := w.switched("ann", "alpha")
+		var inner members.Session
+		w.engine.begin(func(n int) error {
+			if n == at {
+				w.engine.begin(nil)
+				inner = w.next(session)
+			}
+			return nil
+		})
+		w.ended("the second", session.RefreshToken)
+		w.ended("what the first was given", inner.RefreshToken)
+	}
+
+	session = w.switched("ann", "alpha")
+	w.engine.begin(yield)
+	var good atomic.Int32
+	var all sync.WaitGroup
+	for range 16 {
+		all.Go(func() {
+			if _, err := w.Members().Refresh(t.Context(), session.RefreshToken); err == nil {
+				good.Add(1)
+			} else {
+				refused(t, "at once", err, fault.Unauthenticated)
+			}
+		})
+	}
+	if all.Wait(); good.Load() > 1 {
+		t.Errorf("a refresh token was good %d times", good.Load())
+	}
+	if rows := w.rows(driver.System, "REFRESH#"); len(rows) != 1 {
+		t.Errorf("%d families are kept, want that of the first refresh", len(rows))
+	}
 }
 
 // TestForgedRefreshTokens end nobody's family.
