@@ -37,7 +37,7 @@ func Example() {
 	check(err)
 	fmt.Print(report)
 	// Output:
-	// ok    keys                 8 names       every key is well-formed
+	// ok    keys                 7 names       every key is well-formed
 	// ok    log                  3 commands    the commands of a record run from 1 without a gap
 	// ok    state                3 records     the data row says what the newest finished command says
 	// ok    interrupted          3 commands    every command has become the state of its record
@@ -50,6 +50,7 @@ func Example() {
 	// ok    partitions           3 partitions  the partitions of every tenant are noted
 	// ok    receipts             0 receipts    a receipt names a command that is in the log
 	// ok    checkpoints          0 rows        checkpoints and parked records are well-formed
+	// ok    members              0 rows        a user's tenants and default, and a tenant's count of admins, are what the memberships say
 	// ok    feed                 3 commands    the change feed holds every command once, those of a record in version order
 	//
 	// the memory store is sound

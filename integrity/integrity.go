@@ -10,7 +10,7 @@
 // the state of its record, [Discard] removes it.
 //
 // Verify reads the collections side by side in the order of their keys, a page at a time, so its memory does not grow with the
-// store (but for 40 bytes a record with several versions, at most 20 MB, while it follows the change feed). It may run beside
+// store (but for 256 KB, and 40 bytes a record with several versions, at most 20 MB, while it follows the change feed). It may run beside
 // writers: what looks wrong is read again until it stands still, and what was written meanwhile may stay unverified.
 package integrity
 
@@ -65,6 +65,8 @@ type verifier struct {
 	unique func(record.EntityType) bool
 	feed   feed
 
+	inverse, defaults pairs
+
 	total        tally
 	unsettled    int64
 	unreachable  []string
@@ -83,6 +85,9 @@ func (v *verifier) run(ctx context.Context) error {
 		return err
 	}
 	if err := v.kept(ctx); err != nil {
+		return err
+	}
+	if err := v.strangers(ctx); err != nil {
 		return err
 	}
 	return v.follow(ctx)

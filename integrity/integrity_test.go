@@ -60,6 +60,11 @@ func TestPlanted(t *testing.T) {
 	const (
 		products = "PRODUCT#acme"
 		master   = "MASTER"
+
+		ann      = "49915e0d7d4b402e3017d010bc1c0e83cac6c797d6c16e66340fe3268693a6a1" // the user code ann, hashed
+		nobody   = "6382b3cc881412b77bfcaeed026001c00d9e3025e66c20f6e7e92f079851462a"
+		ofAnn    = "MEMBER_OF#common#" + ann
+		defaults = "DEFAULT_TENANT#common"
 	)
 	for _, tt := range []struct {
 		name  string
@@ -174,6 +179,19 @@ func TestPlanted(t *testing.T) {
 		{"a partition is not noted", remove(driver.System, "PARTITIONS#acme", "PRODUCT#acme", 0), []string{"partitions PARTITIONS#acme#PRODUCT#acme"}},
 		{"a partition of segments is not noted", remove(driver.System, "PARTITIONS#acme", "NOTE#acme#2026-11", 0), []string{"partitions PARTITIONS#acme#NOTE#acme#2026-11"}},
 		{"a partition of another tenant is noted", add(driver.System, record.Record{PK: "PARTITIONS#acme", SK: "NOTE#bravo", Version: 1}), []string{"partitions PARTITIONS#acme#NOTE#bravo"}},
+
+		{"a membership is not among its user's", remove(driver.System, ofAnn, "acme", 0), []string{"members " + ofAnn + "#acme"}},
+		{"a membership is ahead of its inverse", change(driver.System, ofAnn, "acme", 0, func(r *record.Record) { r.Version = 9 }), []string{"members " + ofAnn + "#acme"}},
+		{"a user has a tenant too many", add(driver.System, record.Record{PK: ofAnn, SK: "bravo", Version: 1}), []string{"members " + ofAnn + "#bravo"}},
+		{"nobody has a tenant", add(driver.System, record.Record{PK: "MEMBER_OF#common#" + nobody, SK: "acme", Version: 1}), []string{"members MEMBER_OF#common#" + nobody + "#acme"}},
+		{"a user has what is no tenant", add(driver.System, record.Record{PK: ofAnn, SK: "Acme", Version: 1}), []string{"members " + ofAnn + "#Acme"}},
+		{"a tenant is nobody's", add(driver.System, record.Record{PK: "MEMBER_OF#common", SK: "acme", Version: 1}), []string{"members MEMBER_OF#common#acme"}},
+		{"another default is kept", change(driver.System, defaults, ann, 0, func(r *record.Record) { r.Attributes = record.Attributes(`{"tenantCode":"acme"}`) }),
+			[]string{"members " + defaults + "#" + ann, "members " + defaults + "#" + ann}},
+		{"no default is kept", change(driver.System, defaults, ann, 0, func(r *record.Record) { r.Attributes = record.Attributes(`{"tenantCode":""}`) }), []string{"members " + defaults + "#" + ann}},
+		{"a default is kept of nobody", add(driver.System, record.Record{PK: defaults, SK: nobody, Version: 1, Attributes: record.Attributes(`{"tenantCode":"acme"}`)}), []string{"members " + defaults + "#" + nobody}},
+		{"admins are counted wrongly", change(driver.System, "ADMINS#acme", "admins", 0, func(r *record.Record) { r.Attributes = record.Attributes(`{"admins":1}`) }), []string{"members ADMINS#acme#admins"}},
+		{"admins are not counted", change(driver.System, "ADMINS#acme", "admins", 0, func(r *record.Record) { r.Attributes = nil }), []string{"members ADMINS#acme#admins"}},
 
 		{"a receipt names what is not in the log", func(w *world) {
 			w.put(driver.System, &record.Record{PK: "RECEIPT#acme", SK: "0f", Version: 1, Attributes: record.Attributes(`{"pk":"NOTE#acme","sk":"once","version":2}`)})

@@ -32,6 +32,7 @@ func (v *verifier) records(ctx context.Context) error {
 		v.total.add(t)
 		if current != nil {
 			v.partition = n.pk
+			v.addMembership(current)
 		}
 	}
 }

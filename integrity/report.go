@@ -27,6 +27,7 @@ const (
 	Partitions
 	Receipts
 	Checkpoints
+	Members
 	Feed
 )
 
@@ -58,6 +59,8 @@ var rules = [...]struct{ name, unit, holds, do string }{
 		"repeating that request fails until the receipt ends, 24 hours after it was made: send it with a new idempotency key"},
 	Checkpoints: {"checkpoints", "rows", "checkpoints and parked records are well-formed",
 		"the handler can't begin: remove the row with the store's own tools; the handler then begins with the first command"},
+	Members: {"members", "rows", "a user's tenants and default, and a tenant's count of admins, are what the memberships say",
+		"give the member another role and then this one again, which writes its rows anew; a row that stands for no membership, or counts wrongly, is removed with the store's own tools"},
 	Feed: {"feed", "commands", "the change feed holds every command once, those of a record in version order",
 		"read models may be wrong: rebuild them from the log"},
 }

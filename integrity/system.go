@@ -40,6 +40,11 @@ func (v *verifier) beside(ctx context.Context, c *recordCheck) error {
 			return err
 		}
 	}
+	if c.pk == membershipsPK {
+		if err := v.belongs(ctx, c); err != nil {
+			return err
+		}
+	}
 	if v.unique(c.entity) && !c.current.IsDeleted {
 		return v.holds(ctx, c)
 	}
@@ -114,7 +119,8 @@ func (v *verifier) kept(ctx context.Context) error {
 		if err != nil || row == nil {
 			return err
 		}
-		t, err := v.settle(ctx, row)
+		v.addRow(row)
+		t, err := v.settle(ctx, row, v.row)
 		if err != nil {
 			return err
 		}
@@ -122,11 +128,11 @@ func (v *verifier) kept(ctx context.Context) error {
 	}
 }
 
-// settle verifies a row; where something is wrong, until the row has not changed meanwhile.
-func (v *verifier) settle(ctx context.Context, row *record.Record) (tally, error) {
+// settle verifies a row by verify; where something is wrong, until the row has not changed meanwhile.
+func (v *verifier) settle(ctx context.Context, row *record.Record, verify func(context.Context, *rowCheck) error) (tally, error) {
 	for range attempts {
 		c := &rowCheck{tally: v.tally(), name: name{row.PK, row.SK}, row: row}
-		if err := v.row(ctx, c); err != nil || c.sound() {
+		if err := verify(ctx, c); err != nil || c.sound() {
 			return c.tally, err
 		}
 		now, err := v.get(ctx, driver.System, row.PK, row.SK, 0)
@@ -175,6 +181,8 @@ func (v *verifier) row(ctx context.Context, c *rowCheck) error {
 		return v.checkpointRow(ctx, c)
 	case parkedWord:
 		c.parkedRow()
+	case memberOfWord, defaultWord, adminsWord:
+		return v.memberRow(ctx, c, word, owner)
 	}
 	return nil
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/tenantry/tenantry/guard"
 	"github.com/tenantry/tenantry/integrity"
 	"github.com/tenantry/tenantry/internal/worldtest"
+	"github.com/tenantry/tenantry/members"
 	"github.com/tenantry/tenantry/projection"
 	"github.com/tenantry/tenantry/record"
 	"github.com/tenantry/tenantry/storage/driver"
@@ -91,7 +92,28 @@ func (w *world) populate() {
 				command.NewReceipt(sc.Tenant(), sc.Born(), sc.Actor(), "test", "key", "", nil))))
 		}
 	}
+	w.members()
 	w.older()
+}
+
+// members makes users members of tenants, with defaults, admins and former members.
+func (w *world) members() {
+	w.t.Helper()
+	add := func(code, user, role string, isDefault bool) {
+		w.t.Helper()
+		if _, _, err := w.Members().Add(w.t.Context(), w.Scope(code), members.Add{UserCode: user, Role: role, IsDefault: isDefault}); err != nil {
+			w.t.Fatal(err)
+		}
+	}
+	for _, code := range []string{"acme", "acme2"} {
+		add(code, "ann", "admin", code == "acme2")
+		add(code, "joann", "admin", false)
+		add(code, "former", "user", true)
+		if _, _, err := w.Members().Remove(w.t.Context(), w.Scope(code), "former"); err != nil {
+			w.t.Fatal(err)
+		}
+	}
+	add("bravo", "x#ann", "user", true)
 }
 
 // older writes what older services left: records under X#COMMON, and of tenants that no Scope can name.
