@@ -266,6 +266,9 @@ func patchOf(r huma.Registry, of *huma.Schema) *huma.Schema {
 	case len(of.Properties) == 0:
 		s := *of
 		s.Nullable = s.Type != ""
+		if values, ok := of.AdditionalProperties.(*huma.Schema); ok {
+			s.AdditionalProperties = patchOf(r, values)
+		}
 		return &s
 	}
 	s := &huma.Schema{Type: huma.TypeObject, Description: of.Description, Nullable: true, Properties: map[string]*huma.Schema{}, AdditionalProperties: of.AdditionalProperties}
