@@ -1,6 +1,7 @@
 package members_test
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -54,20 +55,30 @@ func (w *world) outside(c auth.Claims) string {
 type spy struct {
 	driver.Engine
 	mu    sync.Mutex
-	calls int               // since the last reset
-	fail  func(n int) error // of the n-th call, from 1; nil for none
+	late  bool              // a commit that fails is made nevertheless
+	calls int               // with a context of count, since the last reset
+	fail  func(n int) error // of the n-th of them, from 1; 0 for others. Nil for none
 }
 
-func (s *spy) call() error {
+func (s *spy) call(ctx context.Context) error {
 	s.mu.Lock()
-	s.calls++
-	n, fail := s.calls, s.fail
+	n, fail := 0, s.fail
+	if ctx.Value(counted{}) != nil {
+		s.calls++
+		n = s.calls
+	}
 	s.mu.Unlock()
 	if fail == nil {
 		return nil
 	}
 	return fail(n)
 }
+
+// counted marks the context of calls that are counted: others come from what runs in the background.
+type counted struct{}
+
+// count returns a context whose calls of the store are counted.
+func count(ctx context.Context) context.Context { return context.WithValue(ctx, counted{}, true) }
 
 // begin counts from here on, and fails as fail says.
 func (s *spy) begin(fail func(n int) error) {
@@ -85,31 +96,33 @@ func (s *spy) end() int {
 }
 
 func (s *spy) Get(ctx context.Context, ref driver.Ref) (*record.Record, error) {
-	if err := s.call(); err != nil {
+	if err := s.call(ctx); err != nil {
 		return nil, err
 	}
 	return s.Engine.Get(ctx, ref)
 }
 
 func (s *spy) BatchGet(ctx context.Context, refs []driver.Ref) ([]*record.Record, error) {
-	if err := s.call(); err != nil {
+	if err := s.call(ctx); err != nil {
 		return nil, err
 	}
 	return s.Engine.BatchGet(ctx, refs)
 }
 
 func (s *spy) Range(ctx context.Context, r driver.Range) ([]*record.Record, error) {
-	if err := s.call(); err != nil {
+	if err := s.call(ctx); err != nil {
 		return nil, err
 	}
 	return s.Engine.Range(ctx, r)
 }
 
 func (s *spy) Commit(ctx context.Context, b driver.Batch) (driver.Position, error) {
-	if err := s.call(); err != nil {
+	err := s.call(ctx)
+	if err != nil && !s.late {
 		return "", err
 	}
-	return s.Engine.Commit(ctx, b)
+	position, done := s.Engine.Commit(ctx, b)
+	return position, cmp.Or(err, done)
 }
 
 // newWorld returns an App with tenants over a store in memory.

@@ -26,7 +26,7 @@ func (w *world) switched(user, to string) members.Session {
 
 func (w *world) refresh(token string) (members.Session, error) {
 	w.Helper()
-	return w.Members().Refresh(w.Context(), token)
+	return w.Members().Refresh(count(w.Context()), token)
 }
 
 // next returns the session after one, which must be good.

@@ -1,0 +1,184 @@
+package members_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+
+	"github.com/tenantry/tenantry"
+	"github.com/tenantry/tenantry/auth"
+	"github.com/tenantry/tenantry/fault"
+	"github.com/tenantry/tenantry/guard"
+	"github.com/tenantry/tenantry/members"
+	"github.com/tenantry/tenantry/storage/memory"
+)
+
+// TestEveryCallFails has each call of the store fail once, in every operation of this package: the failure is the store's, never
+// an answer about the member, and what is left is as before, or as after where the operation was made nevertheless. Then it is done again.
+func TestEveryCallFails(t *testing.T) {
+	lost := fault.New(fault.Unavailable, "test", "the store doesn't answer")
+	for name, op := range operations() {
+		w, do := fallible(t, op)
+		w.engine.begin(nil)
+		if err := do(count(t.Context())); err != nil {
+			t.Fatalf("%s without a failure: %v", name, err)
+		}
+		calls := w.engine.end()
+		if calls < 2 {
+			t.Errorf("%s makes only %d calls of the store", name, calls)
+		}
+		for at := range calls {
+			for _, late := range []bool{false, true} {
+				what := fmt.Sprintf("%s, call %d of %d fails, late %v", name, at+1, calls, late)
+				w, do := fallible(t, op)
+				w.engine.late = late
+				w.engine.begin(func(n int) error {
+					if n == at+1 {
+						return lost
+					}
+					return nil
+				})
+				err := do(count(t.Context()))
+				w.engine.end()
+				refused(t, what, err, fault.Unavailable)
+				w.check()
+				if err := do(count(t.Context())); err != nil && !late {
+					t.Errorf("%s, then again: %v", what, err)
+				}
+				w.check()
+			}
+		}
+	}
+}
+
+// TestCancelled gives up at each call of the store: there is no half membership.
+func TestCancelled(t *testing.T) {
+	for name, op := range operations() {
+		t.Run(name, func(t *testing.T) {
+			w, do := fallible(t, op)
+			w.engine.begin(nil)
+			if err := do(count(t.Context())); err != nil {
+				t.Fatal(err)
+			}
+			for at := range w.engine.end() {
+				w, do := fallible(t, op)
+				ctx, cancel := context.WithCancel(count(t.Context()))
+				w.engine.begin(func(n int) error {
+					if n == at+1 {
+						cancel()
+						return ctx.Err()
+					}
+					return nil
+				})
+				if err := do(ctx); !errors.Is(err, context.Canceled) {
+					t.Errorf("cancelled at call %d: %v", at+1, err)
+				}
+				w.engine.end()
+				w.check()
+				if err := do(count(t.Context())); err != nil {
+					t.Errorf("cancelled at call %d, then again: %v", at+1, err)
+				}
+				w.check()
+			}
+		})
+	}
+}
+
+// fallible returns a world in which an operation can be done. Nothing is remembered there, so that everything is read.
+func fallible(t *testing.T, op operation) (*world, func(context.Context) error) {
+	t.Helper()
+	w := newWorldOver(t, memory.New(), tenantry.Config{}, "alpha", "bravo")
+	w.add("alpha", "ann", "admin")
+	w.add("alpha", "ben", "admin")
+	w.add("bravo", "ann", "admin")
+	if _, _, err := w.Members().Update(t.Context(), w.Scope("bravo"), "ann", members.Update{IsDefault: pointer(true)}); err != nil {
+		t.Fatal(err)
+	}
+	do := op(t, w)
+	return w, do
+}
+
+// operation prepares something to be done.
+type operation func(t *testing.T, w *world) func(context.Context) error
+
+func operations() map[string]operation {
+	return map[string]operation{
+		"add": func(t *testing.T, w *world) func(context.Context) error {
+			sc := w.Scope("alpha")
+			return func(ctx context.Context) error {
+				_, _, err := w.Members().Add(ctx, sc, members.Add{UserCode: "cid", Role: "admin", IsDefault: true})
+				return err
+			}
+		},
+		"change": func(t *testing.T, w *world) func(context.Context) error {
+			sc := w.Scope("alpha")
+			return func(ctx context.Context) error {
+				_, _, err := w.Members().Update(ctx, sc, "ann", members.Update{Role: pointer("user"), IsDefault: pointer(true)})
+				return err
+			}
+		},
+		"remove": func(t *testing.T, w *world) func(context.Context) error {
+			sc := w.Scope("alpha")
+			return func(ctx context.Context) error {
+				_, _, err := w.Members().Remove(ctx, sc, "ann")
+				return err
+			}
+		},
+		"switch": func(t *testing.T, w *world) func(context.Context) error {
+			p := w.principal("ann")
+			w.forget("ann")
+			return func(ctx context.Context) error {
+				_, err := w.Members().Switch(ctx, p, code("alpha"))
+				return err
+			}
+		},
+		"refresh": func(t *testing.T, w *world) func(context.Context) error {
+			session := w.switched("ann", "alpha")
+			w.forget("ann")
+			return func(ctx context.Context) error {
+				_, err := w.Members().Refresh(ctx, session.RefreshToken)
+				return err
+			}
+		},
+		"accept": func(t *testing.T, w *world) func(context.Context) error {
+			made := w.invite(members.Invite{UserCode: "dan", Role: "admin"})
+			p := w.principal("dan")
+			return func(ctx context.Context) error {
+				_, err := w.Members().Accept(ctx, p, guard.Actor{Issuer: p.Issuer(), UserID: p.Subject()}, made.ID, made.Secret)
+				return err
+			}
+		},
+		"tenants of a user": func(t *testing.T, w *world) func(context.Context) error {
+			return func(ctx context.Context) error {
+				all, err := w.Members().TenantsOf(ctx, "ann")
+				if err == nil && len(all) != 2 {
+					err = fmt.Errorf("%d tenants", len(all))
+				}
+				return err
+			}
+		},
+		"admit": func(t *testing.T, w *world) func(context.Context) error {
+			token := w.Token(auth.Claims{Subject: "s1", UserCode: "ann", Tenant: code("alpha"), Role: "user"})
+			w.forget("ann")
+			return func(ctx context.Context) error {
+				p, err := w.Verifier().Verify(ctx, token)
+				if err != nil {
+					return err
+				}
+				_, err = w.Guard().Admit(ctx, &guard.Request{Principal: p, Policy: guard.Policy{Reach: guard.Tenant}})
+				return err
+			}
+		},
+	}
+}
+
+// forget makes what is remembered of a user in alpha, and of revocations, be read again.
+func (w *world) forget(user string) {
+	w.Helper()
+	w.add("alpha", "another", "user")
+	if _, _, err := w.Members().Update(w.Context(), w.Scope("alpha"), user, members.Update{IsDefault: pointer(true)}); err != nil {
+		w.Fatal(err)
+	}
+	w.revoke(members.Revoke{Issuer: external, Subject: "another"})
+}
