@@ -85,7 +85,7 @@ type (
 	BulkAnswer struct {
 		Status  int          `json:"status"`
 		Setting *SettingForm `json:"setting,omitempty"`
-		Error   *CreateError   `json:"error,omitempty"`
+		Error   *CreateError `json:"error,omitempty"`
 	}
 	// CreateError is the failure of one element.
 	CreateError struct {
@@ -109,8 +109,8 @@ type (
 
 // bulkAnswer is BulkAnswer with the setting as it is.
 type bulkAnswer struct {
-	Status  int        `json:"status"`
-	Setting *Setting   `json:"setting,omitzero"`
+	Status  int          `json:"status"`
+	Setting *Setting     `json:"setting,omitzero"`
 	Error   *CreateError `json:"error,omitzero"`
 }
 

@@ -234,14 +234,20 @@ func (s *Service) Update(ctx context.Context, sc scope.Scope, patch record.Attri
 	}
 	res, err := s.cfg.Commands.Change(ctx, sc, key, record.VersionLatest, func(current *record.Record) (*record.Record, error) {
 		next := &record.Record{Code: configSK, Name: configName, Type: settingsType.String()}
-		if current != nil {
+		if current != nil && !current.IsDeleted {
 			next = current.Clone()
 		}
-		if next.IsDeleted {
-			next.IsDeleted, next.Attributes = false, nil
+		if err := s.patch(next, patch); err != nil {
+			return nil, err
 		}
-		return next, s.patch(next, patch)
+		if next.Version == 0 && string(next.Attributes) == "{}" {
+			return nil, errNothingSet
+		}
+		return next, nil
 	}, opts...)
+	if errors.Is(err, errNothingSet) {
+		res, err = command.Result{Record: &record.Record{}}, nil
+	}
 	if err != nil {
 		return Settings{}, res, err
 	}
@@ -251,6 +257,9 @@ func (s *Service) Update(ctx context.Context, sc scope.Scope, patch record.Attri
 	}
 	return Settings{l.text, l.version}, res, nil
 }
+
+// errNothingSet keeps a patch of nothing from becoming the first version of a record.
+var errNothingSet = errors.New("nothing is set")
 
 // patch changes the settings that rec holds.
 func (s *Service) patch(rec *record.Record, patch record.Attributes) error {

@@ -29,6 +29,11 @@ func TestDefaultsAndPatches(t *testing.T) {
 	if got, err := w.Tenant(t.Context(), w.acme); err != nil || string(got.JSON) != defaults || got.Version != 0 {
 		t.Errorf("of a tenant that set nothing: %s, %d, %v", got.JSON, got.Version, err)
 	}
+	for _, nothing := range []string{`{}`, `{"locale":null,"features":{"apiEnabled":null}}`} {
+		if got, err := w.update(w.acme, nothing); err != nil || string(got.JSON) != defaults || got.Version != 0 {
+			t.Errorf("%s makes %s at %d, %v", nothing, got.JSON, got.Version, err)
+		}
+	}
 	key := w.Key(w.acme, "SETTINGS", "config")
 	for _, step := range []struct {
 		patch, stored, locale string
