@@ -2,8 +2,8 @@ package members_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
+	"sync/atomic"
 	"testing"
 
 	"github.com/tenantry/tenantry"
@@ -19,34 +19,26 @@ import (
 func TestEveryCallFails(t *testing.T) {
 	lost := fault.New(fault.Unavailable, "test", "the store doesn't answer")
 	for name, op := range operations() {
-		w, do := fallible(t, op)
-		w.engine.begin(nil)
-		if err := do(count(t.Context())); err != nil {
-			t.Fatalf("%s without a failure: %v", name, err)
-		}
-		calls := w.engine.end()
-		if calls < 2 {
-			t.Errorf("%s makes only %d calls of the store", name, calls)
-		}
-		for at := range calls {
-			for _, late := range []bool{false, true} {
-				what := fmt.Sprintf("%s, call %d of %d fails, late %v", name, at+1, calls, late)
-				w, do := fallible(t, op)
+		for _, late := range []bool{false, true} {
+			calls := eachCall(t, op, func(what string, w *world, do func(context.Context) error, fires trap) bool {
+				what = fmt.Sprintf("%s, %s, late %v", name, what, late)
 				w.engine.late = late
-				w.engine.begin(func(n int) error {
-					if n == at+1 {
-						return lost
-					}
-					return nil
-				})
+				fired := fires(func() error { return lost })
 				err := do(count(t.Context()))
 				w.engine.end()
+				if !fired() {
+					return done(t, what, err)
+				}
 				refused(t, what, err, fault.Unavailable)
 				w.check()
-				if err := do(count(t.Context())); err != nil && !late {
+				if err := do(t.Context()); err != nil && !late {
 					t.Errorf("%s, then again: %v", what, err)
 				}
 				w.check()
+				return true
+			})
+			if calls < 2 {
+				t.Errorf("%s makes only %d calls of the store", name, calls)
 			}
 		}
 	}
@@ -55,34 +47,63 @@ func TestEveryCallFails(t *testing.T) {
 // TestCancelled gives up at each call of the store: there is no half membership.
 func TestCancelled(t *testing.T) {
 	for name, op := range operations() {
-		t.Run(name, func(t *testing.T) {
-			w, do := fallible(t, op)
-			w.engine.begin(nil)
-			if err := do(count(t.Context())); err != nil {
-				t.Fatal(err)
+		eachCall(t, op, func(what string, w *world, do func(context.Context) error, fires trap) bool {
+			what = fmt.Sprintf("%s, %s is cancelled", name, what)
+			ctx, cancel := context.WithCancel(count(t.Context()))
+			defer cancel()
+			fired := fires(func() error {
+				cancel()
+				return ctx.Err()
+			})
+			err := do(ctx)
+			w.engine.end()
+			if !fired() {
+				return done(t, what, err)
 			}
-			for at := range w.engine.end() {
-				w, do := fallible(t, op)
-				ctx, cancel := context.WithCancel(count(t.Context()))
-				w.engine.begin(func(n int) error {
-					if n == at+1 {
-						cancel()
-						return ctx.Err()
-					}
-					return nil
-				})
-				if err := do(ctx); !errors.Is(err, context.Canceled) {
-					t.Errorf("cancelled at call %d: %v", at+1, err)
-				}
-				w.engine.end()
-				w.check()
-				if err := do(count(t.Context())); err != nil {
-					t.Errorf("cancelled at call %d, then again: %v", at+1, err)
-				}
-				w.check()
+			refused(t, what, err, context.Canceled)
+			w.check()
+			if err := do(t.Context()); err != nil {
+				t.Errorf("%s, then again: %v", what, err)
 			}
+			w.check()
+			return true
 		})
 	}
+}
+
+// trap makes one call of the store fail as it is told, and returns whether it came to that.
+type trap = func(fail func() error) (fired func() bool)
+
+// eachCall plays an operation with its first call of the store failing, in a world of its own, then with its second, until play returns
+// false. It returns how often that was true. How many calls there are depends on what is remembered.
+func eachCall(t *testing.T, op operation, play func(what string, w *world, do func(context.Context) error, fires trap) bool) int {
+	t.Helper()
+	for at := 1; ; at++ {
+		w, do := fallible(t, op)
+		fires := func(fail func() error) (fired func() bool) {
+			var yes atomic.Bool
+			w.engine.begin(func(n int) error {
+				if n != at {
+					return nil
+				}
+				yes.Store(true)
+				return fail()
+			})
+			return yes.Load
+		}
+		if !play(fmt.Sprint("call ", at), w, do, fires) {
+			return at - 1
+		}
+		w.App.Close()
+	}
+}
+
+func done(t *testing.T, what string, err error) bool {
+	t.Helper()
+	if err != nil {
+		t.Errorf("%s, though there is none: %v", what, err)
+	}
+	return false
 }
 
 // fallible returns a world in which an operation can be done. Nothing is remembered there, so that everything is read.

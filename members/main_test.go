@@ -325,10 +325,10 @@ func code(text string) tenant.Code {
 }
 
 // refused fails the test unless err has the code.
-func refused(t testing.TB, what string, err error, want fault.Code) {
+func refused(t testing.TB, what string, err, want error) {
 	t.Helper()
 	if !errors.Is(err, want) {
-		t.Errorf("%s: %v; want %s", what, err, want)
+		t.Errorf("%s: %v; want %v", what, err, want)
 	}
 }
 
