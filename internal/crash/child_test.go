@@ -11,15 +11,18 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
 	"go.uber.org/goleak"
 
 	"github.com/tenantry/tenantry"
+	"github.com/tenantry/tenantry/auth"
 	"github.com/tenantry/tenantry/command"
 	"github.com/tenantry/tenantry/entity"
 	"github.com/tenantry/tenantry/fault"
@@ -36,11 +39,12 @@ const (
 	childDir  = "TENANTRY_CRASH_DIR"  // the store's directory
 	childSeed = "TENANTRY_CRASH_SEED" // of its writers
 	childBug  = "TENANTRY_CRASH_BUG"  // a name in bugs, "" for none
+	childWork = "TENANTRY_CRASH_WORK" // a name in works
 )
 
 func TestMain(m *testing.M) {
 	if dir := os.Getenv(childDir); dir != "" {
-		if err := child(dir, os.Getenv(childSeed), bugs[os.Getenv(childBug)]); err != nil {
+		if err := child(dir, os.Getenv(childSeed), bugs[os.Getenv(childBug)], works[os.Getenv(childWork)]); err != nil {
 			fmt.Fprintln(os.Stderr, "child:", err)
 			os.Exit(1)
 		}
@@ -58,14 +62,16 @@ var (
 )
 
 // config is the application's, in the child as in the parent.
-func config(src driver.Source) tenantry.Config {
+func config(dir string, src driver.Source) (tenantry.Config, error) {
+	keyring, err := auth.OpenKeyring(dir, auth.KeyringOptions{})
 	return tenantry.Config{
 		Store:    src,
+		Keyring:  keyring,
 		Entities: []entity.Type{{Name: product, UniqueCode: true}},
 		Handlers: []projection.Registration{{Name: "nothing", Handler: nothing{}}},
 		Log:      slog.New(slog.DiscardHandler),
 		Now:      time.Now,
-	}
+	}, err
 }
 
 // nothing is a handler, so that synchronous publishes wait and checkpoints move.
@@ -75,7 +81,7 @@ func (nothing) Up(context.Context, guard.Scope, *record.Record) error   { return
 func (nothing) Down(context.Context, guard.Scope, *record.Record) error { return nil }
 
 // child publishes until it is killed.
-func child(dir, seed string, bug func(driver.Engine) driver.Engine) error {
+func child(dir, seed string, bug func(driver.Engine) driver.Engine, work func(*writer, context.Context) (*acknowledgement, error)) error {
 	number, err := strconv.ParseUint(seed, 10, 64)
 	if err != nil {
 		return err
@@ -85,7 +91,11 @@ func child(dir, seed string, bug func(driver.Engine) driver.Engine) error {
 		src = worldtest.Wrapped(src, bug)
 	}
 	ctx := context.Background()
-	app, err := tenantry.Open(ctx, config(src))
+	cfg, err := config(dir, src)
+	if err != nil {
+		return err
+	}
+	app, err := tenantry.Open(ctx, cfg)
 	if err != nil {
 		return err
 	}
@@ -94,7 +104,7 @@ func child(dir, seed string, bug func(driver.Engine) driver.Engine) error {
 	}
 	failed := make(chan error)
 	for n := range writers {
-		w := &writer{app: app, random: rand.New(rand.NewPCG(number, uint64(n))), name: fmt.Sprint(seed, "-", n)}
+		w := &writer{app: app, random: rand.New(rand.NewPCG(number, uint64(n))), name: fmt.Sprint(seed, "-", n), number: n, work: work}
 		go func() { failed <- w.run(ctx, os.Stdout) }()
 	}
 	return <-failed
@@ -126,15 +136,26 @@ type writer struct {
 	app    *tenantry.App
 	random *rand.Rand
 	name   string
+	number int
 	count  int
+	work   func(*writer, context.Context) (*acknowledgement, error)
 }
+
+// works are what writers do, by name: one thing at a time, nil where it changes nothing.
+var works = map[string]func(*writer, context.Context) (*acknowledgement, error){
+	"records": (*writer).publish,
+	"members": (*writer).manage,
+}
+
+// lost are the refusals of a writer that others were faster than; nothing is acknowledged then.
+var lost = []fault.Code{fault.VersionConflict, fault.AlreadyExists, fault.NotFound, fault.LastAdmin}
 
 func (w *writer) run(ctx context.Context, out io.Writer) error {
 	for {
-		ack, err := w.publish(ctx)
+		ack, err := w.work(w, ctx)
 		switch {
-		case errors.Is(err, fault.VersionConflict), errors.Is(err, fault.AlreadyExists), errors.Is(err, fault.NotFound):
-			continue // what others wrote meanwhile; nothing is acknowledged
+		case slices.Contains(lost, fault.CodeOf(err)):
+			continue
 		case err != nil:
 			return err
 		case ack == nil:
@@ -204,10 +225,13 @@ func (w *writer) change(ctx context.Context, sc guard.Scope, key record.Key, opt
 	return w.app.Commands().PublishSync(ctx, sc, in, opts...)
 }
 
-// bugs are engines that break a promise, which the harness must notice.
+// bugs are engines that break a promise, which the harness must notice, and one that dies, which breaks none.
 var bugs = map[string]func(driver.Engine) driver.Engine{
 	"hasty": func(e driver.Engine) driver.Engine { return &hasty{Engine: e} },
 	"torn":  func(e driver.Engine) driver.Engine { return &torn{Engine: e} },
+	"dying": func(e driver.Engine) driver.Engine {
+		return &dying{Engine: e, left: 20 + rand.Int64N(200), before: rand.IntN(2) == 0}
+	},
 }
 
 // hasty acknowledges a commit while it is under way.
@@ -223,6 +247,33 @@ func (h *hasty) Commit(ctx context.Context, b driver.Batch) (driver.Position, er
 		_, _ = h.Engine.Commit(ctx, b) // nobody waits for the error
 	}()
 	return "", nil
+}
+
+// dying kills its process right before or right after a commit.
+type dying struct {
+	driver.Engine
+	left   int64 // commits that it lives for
+	before bool
+	mu     sync.Mutex
+}
+
+func (d *dying) Commit(ctx context.Context, b driver.Batch) (driver.Position, error) {
+	d.mu.Lock()
+	d.left--
+	last := d.left == 0
+	d.mu.Unlock()
+	die := func() {
+		_ = syscall.Kill(os.Getpid(), syscall.SIGKILL) // it does not return
+		select {}
+	}
+	if last && d.before {
+		die()
+	}
+	at, err := d.Engine.Commit(ctx, b)
+	if last {
+		die()
+	}
+	return at, err
 }
 
 // torn commits the writes of a batch one by one.

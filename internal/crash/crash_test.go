@@ -29,7 +29,7 @@ func TestKill(t *testing.T) {
 	if os.Getenv("TENANTRY_LONG_RUN") != "" {
 		rounds = 200
 	}
-	v := newVictim(t, "")
+	v := newVictim(t, "records", "")
 	for round := range rounds {
 		if err := v.round(t.Context()); err != nil {
 			t.Fatalf("round %d: %v", round, err)
@@ -50,7 +50,7 @@ func TestKill(t *testing.T) {
 func TestBugsAreFound(t *testing.T) {
 	for bug, want := range map[string]string{"hasty": "is lost", "torn": "problems"} {
 		t.Run(bug, func(t *testing.T) {
-			v := newVictim(t, bug)
+			v := newVictim(t, "records", bug)
 			for range 20 {
 				if err := v.round(t.Context()); err != nil {
 					if !strings.Contains(err.Error(), want) {
@@ -67,21 +67,23 @@ func TestBugsAreFound(t *testing.T) {
 // victim is a store whose processes are killed.
 type victim struct {
 	dir    string
+	work   string
 	bug    string
 	random *rand.Rand
 
 	told     []acknowledgement // by all children
 	loaded   int               // rounds in which commands were acknowledged
 	replayed int               // receipts that answered
+	accepted int               // invitations
 	rows     int64             // verified last
 }
 
 // newVictim makes a store with its tenants, and a random number generator whose seed it logs.
-func newVictim(t *testing.T, bug string) *victim {
+func newVictim(t *testing.T, work, bug string) *victim {
 	t.Helper()
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
-	v := &victim{dir: t.TempDir(), bug: bug, random: rand.New(rand.NewPCG(seed, 0))}
+	v := &victim{dir: t.TempDir(), work: work, bug: bug, random: rand.New(rand.NewPCG(seed, 0))}
 	err := v.with(t.Context(), func(app *tenantry.App) error {
 		for _, code := range tenantCodes {
 			create := tenants.Create{Code: worldtest.Code(code), Name: code}
@@ -99,7 +101,11 @@ func newVictim(t *testing.T, bug string) *victim {
 
 // with opens the store, as a process that starts does, and closes it.
 func (v *victim) with(ctx context.Context, use func(*tenantry.App) error) (err error) {
-	app, err := tenantry.Open(ctx, config(sqlite.At(v.dir)))
+	cfg, err := config(v.dir, sqlite.At(v.dir))
+	if err != nil {
+		return err
+	}
+	app, err := tenantry.Open(ctx, cfg)
 	if err != nil {
 		return err
 	}
@@ -127,7 +133,7 @@ func (v *victim) round(ctx context.Context) error {
 // the first half second, in which it opens the store. It returns what the child acknowledged.
 func (v *victim) kill(ctx context.Context) ([]acknowledgement, error) {
 	cmd := exec.CommandContext(ctx, os.Args[0])
-	cmd.Env = append(os.Environ(), childDir+"="+v.dir, childBug+"="+v.bug, childSeed+"="+fmt.Sprint(v.random.Uint64()))
+	cmd.Env = append(os.Environ(), childDir+"="+v.dir, childBug+"="+v.bug, childWork+"="+v.work, childSeed+"="+fmt.Sprint(v.random.Uint64()))
 	cmd.Stderr = os.Stderr
 	out, err := cmd.StdoutPipe()
 	if err != nil {
@@ -187,7 +193,7 @@ func acknowledgements(out *bufio.Reader, begun chan<- struct{}) (told []acknowle
 func (v *victim) inspect(ctx context.Context, told []acknowledgement) error {
 	return v.with(ctx, func(app *tenantry.App) error {
 		for _, ack := range told {
-			if err := v.find(ctx, app, ack); err != nil {
+			if err := v.seek(ctx, app, ack); err != nil {
 				return fmt.Errorf("%s#%s#%s at version %d: %w", ack.Type, ack.Tenant, ack.SK, ack.Version, err)
 			}
 		}
@@ -198,6 +204,12 @@ func (v *victim) inspect(ctx context.Context, told []acknowledgement) error {
 		if !report.Clean() || report.Unsettled > 0 {
 			return fmt.Errorf("%d problems:\n%s", report.ProblemCount, report)
 		}
+		if v.work == "members" {
+			var err error
+			if v.accepted, err = wholeInvitations(ctx, app); err != nil {
+				return err
+			}
+		}
 		v.rows = 0
 		for _, c := range report.Checks {
 			switch c.Kind {
@@ -207,6 +219,14 @@ func (v *victim) inspect(ctx context.Context, told []acknowledgement) error {
 		}
 		return nil
 	})
+}
+
+// seek looks for what was acknowledged.
+func (v *victim) seek(ctx context.Context, app *tenantry.App, ack acknowledgement) error {
+	if v.work == "members" {
+		return seekMember(ctx, app, ack)
+	}
+	return v.find(ctx, app, ack)
 }
 
 // find returns an error unless an acknowledged command is in the log with what it said, its record is at least at its version,
