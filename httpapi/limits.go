@@ -14,7 +14,8 @@ import (
 const maxLimiters = 100_000
 
 // limits are the rate limits of tenants. Callers by a cross-tenant role share one of their own, so that an operator's
-// work costs no tenant its share.
+// work costs no tenant its share; of callers who act in no tenant each source has its own, so that none keeps the others from
+// switching to theirs.
 type limits struct {
 	perSecond int
 	limiters  *otter.Cache[limitKey, *rate.Limiter]
@@ -23,6 +24,7 @@ type limits struct {
 type limitKey struct {
 	tenant  tenant.Code
 	crosses bool
+	source  string // where there is no tenant
 }
 
 func newLimits(perSecond int) *limits {
@@ -33,14 +35,17 @@ func newLimits(perSecond int) *limits {
 	return l
 }
 
-// take takes one request from a tenant's share. It fails with fault.RateLimited.
-func (l *limits) take(code tenant.Code, crosses bool) error {
+// take takes one request from the share of a tenant, or of a source. It fails with fault.RateLimited.
+func (l *limits) take(code tenant.Code, crosses bool, source string) error {
 	if l.limiters == nil {
 		return nil
 	}
-	key := limitKey{tenant: code}
-	if crosses {
+	key, whose := limitKey{tenant: code}, "tenant"
+	switch {
+	case crosses:
 		key = limitKey{crosses: true}
+	case code.IsZero():
+		key, whose = limitKey{source: source}, "source"
 	}
 	limiter, ok := l.limiters.GetIfPresent(key)
 	if !ok {
@@ -49,7 +54,7 @@ func (l *limits) take(code tenant.Code, crosses bool) error {
 	if limiter.Allow() {
 		return nil
 	}
-	e := fault.New(fault.RateLimited, "httpapi", "the tenant makes more than %d requests per second; retry later", l.perSecond)
-	e.Limit, e.RetryAfter = "tenant", time.Second
+	e := fault.New(fault.RateLimited, "httpapi", "the %s makes more than %d requests per second; retry later", whose, l.perSecond)
+	e.Limit, e.RetryAfter = whose, time.Second
 	return e
 }

@@ -200,6 +200,28 @@ func TestRateLimit(t *testing.T) {
 	want(t, s.Do(t, apitest.Request{Method: "GET", Path: "/healthz"}), 200, "")
 }
 
+// Callers who act in no tenant have the share of where they call from, and cost no tenant anything.
+func TestRateLimitWithoutTenant(t *testing.T) {
+	s := start(t, apitest.Options{HTTP: httpapi.Config{RateLimit: 20}})
+	limited := 0
+	for range 60 {
+		a := s.Do(t, apitest.Request{Method: "POST", Path: "/api/auth/refresh", Body: `{"refreshToken":"x"}`})
+		if a.Status == 401 {
+			continue
+		}
+		limited++
+		want(t, a, 429, "rate_limited")
+		var p struct{ Limit string }
+		if a.Decode(t, &p); p.Limit != "source" {
+			t.Errorf("the limit is the %s's", p.Limit)
+		}
+	}
+	if limited < 20 {
+		t.Errorf("%d of 60 were limited", limited)
+	}
+	want(t, s.Do(t, apitest.Request{Token: s.Token("user@alpha"), Method: "GET", Path: products}), 200, "")
+}
+
 func TestCompression(t *testing.T) {
 	s := start(t, apitest.Options{})
 	user := s.Token("user@alpha")

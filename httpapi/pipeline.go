@@ -26,7 +26,7 @@ func (h *Handler) operation(op *route.Operation) http.HandlerFunc {
 		}
 		st.tenant = call.tenant()
 		st.line.Set(call.ask.Actor, st.tenant)
-		if err := h.limits.take(call.tenant(), call.grant.Crosses()); err != nil {
+		if err := h.limits.take(call.tenant(), call.grant.Crosses(), st.sourceIP); err != nil {
 			h.fail(w, r, err)
 			return
 		}
