@@ -88,15 +88,15 @@ func New[K Key, V any](opts Options[K, V]) *Cache[K, V] {
 // Get returns what key stands for. It fails with what Load fails with, and with the context's error.
 func (c *Cache[K, V]) Get(ctx context.Context, key K) (V, error) {
 	fresh := c.opts.Fresh()
-	c.mu.Lock()
-	if el := c.entries[key]; el != nil && fresh {
-		c.byOwner[key.Owner()].used.MoveToFront(el)
-		v := el.Value.(*entry[K, V]).value
+	if fresh {
+		c.mu.Lock()
+		v, ok := c.known(key)
 		c.mu.Unlock()
-		c.opts.Observe(c.opts.Name, true)
-		return v, nil
+		if ok {
+			c.opts.Observe(c.opts.Name, true)
+			return v, nil
+		}
 	}
-	c.mu.Unlock()
 	c.opts.Observe(c.opts.Name, false)
 	if !fresh {
 		return c.opts.Load(ctx, key)
@@ -104,10 +104,24 @@ func (c *Cache[K, V]) Get(ctx context.Context, key K) (V, error) {
 	return c.fill(ctx, key)
 }
 
+// known returns what is remembered of key. The caller holds mu.
+func (c *Cache[K, V]) known(key K) (v V, ok bool) {
+	el := c.entries[key]
+	if el == nil {
+		return v, false
+	}
+	c.byOwner[key.Owner()].used.MoveToFront(el)
+	return el.Value.(*entry[K, V]).value, true
+}
+
 // fill reads what key stands for, once for all who ask meanwhile.
 func (c *Cache[K, V]) fill(ctx context.Context, key K) (V, error) {
 	for {
 		c.mu.Lock()
+		if v, ok := c.known(key); ok && c.opts.Fresh() { // somebody's read ended since this caller looked
+			c.mu.Unlock()
+			return v, nil
+		}
 		if f := c.flights[key]; f != nil {
 			c.mu.Unlock()
 			select {
