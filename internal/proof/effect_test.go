@@ -32,10 +32,10 @@ type pair struct {
 	admin       string // the token of a system admin
 }
 
-func newPair(t *testing.T, deaf bool) *pair {
+func newPair(t *testing.T, feed string) *pair {
 	t.Helper()
 	dir := t.TempDir()
-	n, err := open(dir, false)
+	n, err := open(dir, "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -47,7 +47,7 @@ func newPair(t *testing.T, deaf bool) *pair {
 	p := &pair{here: n.url, keyring: n.app.Keyring(), client: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64}, Timeout: 10 * time.Second}}
 	t.Cleanup(p.client.CloseIdleConnections)
 	p.admin = p.token(t, auth.Claims{Subject: "root", Role: "system_admin"})
-	p.there = otherProcess(t, dir, deaf)
+	p.there = otherProcess(t, dir, feed)
 	for n := range workers {
 		p.must(t, "POST", "/api/tenant", fmt.Sprintf(`{"code":%q,"name":"N"}`, tenantOf(n)))
 		p.must(t, "POST", "/api/tenants/"+tenantOf(n)+"/users", `{"userCode":"keeper","role":"admin"}`)
@@ -298,7 +298,7 @@ func TestEffect(t *testing.T) {
 	if os.Getenv("TENANTRY_LONG_RUN") != "" {
 		count = 1000
 	}
-	p := newPair(t, false)
+	p := newPair(t, "")
 	names := []string{"removal", "role change", "suspension", "settings", "revocation"}
 	rand.New(rand.NewPCG(seed(t), 0)).Shuffle(len(names), func(i, j int) { names[i], names[j] = names[j], names[i] })
 	for _, kind := range names {
@@ -312,9 +312,25 @@ func TestEffect(t *testing.T) {
 	}
 }
 
+// TestEffectWithoutTheFeed wants a process that can't read the change feed to ask the store, and so to follow as soon.
+func TestEffectWithoutTheFeed(t *testing.T) {
+	p := newPair(t, "failing")
+	for round, kind := range []string{"removal", "suspension", "settings", "revocation"} {
+		trial, err := kinds[kind](p, t.Context(), tenantOf(0), round)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, stop := context.WithTimeout(t.Context(), 5*bound)
+		if late, err := p.run(ctx, trial); err != nil || late > bound {
+			t.Errorf("%s: followed after %v: %v", kind, late, err)
+		}
+		stop()
+	}
+}
+
 // TestAnEffectThatIsMissedIsFound wants a process that notices nothing to be found.
 func TestAnEffectThatIsMissedIsFound(t *testing.T) {
-	p := newPair(t, true)
+	p := newPair(t, "silent")
 	trial, err := kinds["removal"](p, t.Context(), tenantOf(0), 0)
 	if err != nil {
 		t.Fatal(err)

@@ -27,12 +27,12 @@ import (
 // What makes this test binary a server of its own, and what it does then.
 const (
 	nodeDir  = "TENANTRY_PROOF_DIR"  // the data directory
-	nodeDeaf = "TENANTRY_PROOF_DEAF" // not "": it never notices what other processes change
+	nodeFeed = "TENANTRY_PROOF_FEED" // a name in feeds, "" for the store's own
 )
 
 func TestMain(m *testing.M) {
 	if dir := os.Getenv(nodeDir); dir != "" {
-		if err := serve(dir, os.Getenv(nodeDeaf) != ""); err != nil {
+		if err := serve(dir, os.Getenv(nodeFeed)); err != nil {
 			fmt.Fprintln(os.Stderr, "node:", err)
 			os.Exit(1)
 		}
@@ -42,8 +42,8 @@ func TestMain(m *testing.M) {
 }
 
 // serve prints its address and serves until its input ends.
-func serve(dir string, deaf bool) error {
-	n, err := open(dir, deaf)
+func serve(dir, feed string) error {
+	n, err := open(dir, feed)
 	if err != nil {
 		return err
 	}
@@ -60,15 +60,15 @@ type node struct {
 	url    string
 }
 
-func open(dir string, deaf bool) (*node, error) {
+func open(dir, feed string) (*node, error) {
 	ctx := context.Background()
 	keyring, err := auth.OpenKeyring(dir, auth.KeyringOptions{})
 	if err != nil {
 		return nil, err
 	}
 	src := sqlite.At(dir)
-	if deaf {
-		src = worldtest.Wrapped(src, func(e driver.Engine) driver.Engine { return &deafEngine{Engine: e} })
+	if changes := feeds[feed]; changes != nil {
+		src = worldtest.Wrapped(src, func(e driver.Engine) driver.Engine { return &deaf{e, changes} })
 	}
 	log := slog.New(slog.DiscardHandler)
 	app, err := tenantry.Open(ctx, tenantry.Config{Store: src, Keyring: keyring, Log: log})
@@ -101,13 +101,10 @@ func (n *node) close() error {
 }
 
 // otherProcess starts a server over the store of a directory in a process of its own, until the test ends, and returns its address.
-func otherProcess(t *testing.T, dir string, deaf bool) string {
+func otherProcess(t *testing.T, dir, feed string) string {
 	t.Helper()
 	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), nodeDir+"="+dir)
-	if deaf {
-		cmd.Env = append(cmd.Env, nodeDeaf+"=1")
-	}
+	cmd.Env = append(os.Environ(), nodeDir+"="+dir, nodeFeed+"="+feed)
 	cmd.Stderr = os.Stderr
 	in, err := cmd.StdinPipe()
 	if err != nil {
@@ -132,9 +129,18 @@ func otherProcess(t *testing.T, dir string, deaf bool) string {
 	return strings.TrimSpace(url)
 }
 
-// deafEngine answers that nothing has changed.
-type deafEngine struct{ driver.Engine }
+// feeds are what a process may see of the change feed.
+var feeds = map[string]func() ([]driver.Change, error){
+	"silent":  func() ([]driver.Change, error) { return nil, nil },
+	"failing": func() ([]driver.Change, error) { return nil, errors.New("the feed can't be read") },
+}
 
-func (*deafEngine) Changes(context.Context, driver.Position, int) ([]driver.Change, error) {
-	return nil, nil
+// deaf is an engine with another feed.
+type deaf struct {
+	driver.Engine
+	changes func() ([]driver.Change, error)
+}
+
+func (d *deaf) Changes(context.Context, driver.Position, int) ([]driver.Change, error) {
+	return d.changes()
 }
