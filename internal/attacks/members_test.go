@@ -231,6 +231,8 @@ func TestInvitations(t *testing.T) {
 		for _, r := range []apitest.Request{accepting(ann, byMail), accepting(bob, byCode)} { // once
 			a.wants(r, 404)
 		}
+		a.honest(remove(ab, "/api/tenants/bravo/users/bob"))
+		a.wants(accepting(bob, byCode), 404) // nobody invites themselves again
 		a.honest(switching(ann, "bravo"))
 		a.wants(switching(ann, "alpha"), 403)
 		a.wants(switching(w.guest("other", mail.With(apitest.Claims{"custom:user_code": "ann"})), "bravo"), 403) // the membership is the subject's own
