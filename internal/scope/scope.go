@@ -89,13 +89,13 @@ func (s Scope) UserID() string {
 	return s.actor.UserID
 }
 
-// Shared returns the right of the same actor to read what the common tenant shares with every tenant. Of the zero Scope it
-// is the zero Scope.
+// Shared returns the right of the same actor to read what the common tenant shares with every tenant. The zero Scope stays one
+// that is refused.
 func (s Scope) Shared() Scope {
-	if s.Check() != nil {
-		return Scope{}
+	if s.Check() == nil {
+		s.tenant, s.access, s.born = tenant.Common(), SharedRead, 0
 	}
-	return Scope{tenant: tenant.Common(), access: SharedRead, actor: s.actor}
+	return s
 }
 
 // WithSource returns s with the actor's operation replaced, for work that a request sets off.
