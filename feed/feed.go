@@ -70,6 +70,9 @@ func (t *Tail) Fresh() bool {
 	return looked > 0 && time.Since(t.began)-time.Duration(looked) < freshFor
 }
 
+// caughtUp notes that a look which began at looked came to the feed's end.
+func (t *Tail) caughtUp(looked time.Duration) { t.looked.Store(max(1, int64(looked))) }
+
 // Start begins at the feed's end and tells what comes, in a goroutine of the caller's: it returns the function to run there,
 // which ends with ctx. It fails where the feed can't be read.
 func (t *Tail) Start(ctx context.Context) (run func(), err error) {
@@ -85,7 +88,7 @@ func (t *Tail) Start(ctx context.Context) (run func(), err error) {
 	for _, reset := range t.resets {
 		reset()
 	}
-	t.looked.Store(int64(looked))
+	t.caughtUp(looked)
 	return func() { t.run(ctx, across, position) }, nil
 }
 
@@ -113,7 +116,7 @@ func (t *Tail) run(ctx context.Context, across storage.Across, position driver.P
 			if position = last; looked == atOnce {
 				continue
 			}
-			t.looked.Store(int64(began))
+			t.caughtUp(began)
 		}
 		select {
 		case <-ctx.Done():

@@ -35,6 +35,7 @@ func attempts() []attempt {
 		{"linear", fmt.Sprintf("%d histories of versioned writes and reads, %d operations in all", histories, operations), linear},
 		{"planted", "stale reads, lost updates, early and torn commits that are planted must be found", test(nil, "-run", "Found$", "./internal/proof", "./internal/crash")},
 		{"effect", "1000 each of removals, role changes, suspensions, settings and revocations under load: at once here, within 1 s in another process", test(longRun, "-run", "^TestEffect$", "./internal/proof")},
+		{"settings", "100,000 random trees of settings resolve as by brute force, explained too", test(longRun, "-run", "^TestSettings$", "./internal/proof")},
 		{"fuzz", fmt.Sprintf("every fuzz target for %v", fuzzTime), fuzz},
 		{"http", fmt.Sprintf("%d hostile requests over the API's description", requests), test(hostile, "-run", "^TestRandomRequests$", "./httpapi")},
 		{"mutants", "every planted bug makes the test fail that should notice it", mutants},
