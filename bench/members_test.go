@@ -16,6 +16,7 @@ import (
 	"github.com/tenantry/tenantry/internal/worldtest"
 	"github.com/tenantry/tenantry/members"
 	"github.com/tenantry/tenantry/record"
+	"github.com/tenantry/tenantry/storage"
 	"github.com/tenantry/tenantry/storage/driver"
 	"github.com/tenantry/tenantry/storage/memory"
 	"github.com/tenantry/tenantry/storage/sqlite"
@@ -136,10 +137,11 @@ func populate(dir string, count int) (err error) {
 			code := tenantNumber((number*7 + i*101) % tenantsOfAll).Code.String()
 			sk := code + record.Separator + name
 			made++
-			batch.Writes = append(batch.Writes,
-				driver.Write{Collection: driver.Data, Record: &record.Record{PK: "USER_TENANT#common", SK: sk, Code: sk, Name: "User " + name + " in " + code, Type: "USER_TENANT", TenantCode: "common",
-					Version: 1, CreatedAt: now, UpdatedAt: now, Attributes: record.Attributes(fmt.Sprintf(`{"isDefault":false,"role":"user","tenantCode":%q,"userCode":%q}`, code, name))}},
-				driver.Write{Collection: driver.System, Record: &record.Record{PK: "MEMBER_OF#common#" + hex.EncodeToString(sum[:]), SK: code, Version: 1}})
+			rec := &record.Record{PK: "USER_TENANT#common", SK: sk, Code: sk, Name: "User " + name + " in " + code, Type: "USER_TENANT", TenantCode: "common",
+				Version: 1, CreatedAt: now, UpdatedAt: now, Attributes: record.Attributes(fmt.Sprintf(`{"isDefault":false,"role":"user","tenantCode":%q,"userCode":%q}`, code, name))}
+			inverse := storage.CopyOf("common#"+hex.EncodeToString(sum[:]), code, rec)
+			batch.Writes = append(batch.Writes, driver.Write{Collection: driver.Data, Record: rec},
+				driver.Write{Collection: driver.System, Record: &record.Record{PK: "MEMBER_OF#" + inverse.Owner, SK: inverse.SK, Version: inverse.Version, Attributes: inverse.Value}})
 			if len(batch.Writes) == atOnce || made == count {
 				if _, err := engine.Commit(ctx, batch); err != nil {
 					return err

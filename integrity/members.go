@@ -8,6 +8,7 @@ import (
 
 	"github.com/tenantry/tenantry/members"
 	"github.com/tenantry/tenantry/record"
+	"github.com/tenantry/tenantry/storage"
 	"github.com/tenantry/tenantry/storage/driver"
 )
 
@@ -115,6 +116,8 @@ func (v *verifier) belongs(ctx context.Context, c *recordCheck) error {
 		c.found(Members, n.ref(driver.System, 0), "the tenant is not among those of its member")
 	case row.Version != c.current.Version:
 		c.found(Members, n.ref(driver.System, 0), "the row is of version %d of the membership, its record has %d", row.Version, c.current.Version)
+	case row.Attributes != nil && string(row.Attributes) != string(storage.CopyOf("", "", c.current).Value):
+		c.found(Members, n.ref(driver.System, 0), "the row does not say what the membership's record says")
 	}
 	if !m.isDefault {
 		return nil

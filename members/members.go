@@ -10,6 +10,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"strings"
 	"time"
 
@@ -166,12 +167,12 @@ func inverseOwner(userCode string) string {
 	return tenant.Common().String() + record.Separator + hash(userCode)
 }
 
-// Companion keeps the inverse of every membership in its own commit, so that a user's tenants are found without looking at
-// anybody else's.
+// Companion keeps the inverse of every membership, with a copy of it, in its own commit, so that a user's tenants are one ordered read
+// that looks at nobody else's.
 func Companion(inverse storage.Keeper) command.Companion {
 	return func(_, after *record.Record) ([]storage.SystemWrite, error) {
 		code, userCode, _ := strings.Cut(after.SK, record.Separator)
-		row := storage.Row{Owner: inverseOwner(userCode), SK: code, Version: after.Version}
+		row := storage.CopyOf(inverseOwner(userCode), code, after)
 		if after.IsDeleted {
 			return []storage.SystemWrite{inverse.Delete(row)}, nil
 		}
@@ -320,34 +321,45 @@ func (s *Service) TenantsOf(ctx context.Context, userCode string) ([]Membership,
 	if err != nil {
 		return nil, err
 	}
-	in := scope.New(tenant.Common(), scope.Full, time.Time{}, &scope.Actor{UserID: "system", Source: "members"})
 	out := make([]Membership, 0, len(rows))
-	for len(rows) > 0 {
-		n := min(len(rows), data.MaxBatch)
-		keys := make([]record.Key, n)
-		for i, row := range rows[:n] {
-			if keys[i], err = record.NewKey(in, EntityType(), row.SK+record.Separator+userCode); err != nil {
-				return nil, err
-			}
-		}
-		recs, err := s.cfg.Data.BatchGet(ctx, in, keys)
+	for _, row := range rows {
+		rec, err := s.inverted(ctx, row, userCode)
 		if err != nil {
 			return nil, err
 		}
-		for _, rec := range recs {
-			m, err := membershipOf(rec)
-			if err != nil {
-				return nil, err
-			}
-			if there, err := s.inUse(ctx, m.TenantCode); err != nil {
-				return nil, err
-			} else if there {
-				out = append(out, m)
-			}
+		if rec == nil || rec.IsDeleted {
+			continue
 		}
-		rows = rows[n:]
+		m, err := membershipOf(rec)
+		if err != nil {
+			return nil, err
+		}
+		if there, err := s.inUse(ctx, m.TenantCode); err != nil {
+			return nil, err
+		} else if there {
+			out = append(out, m)
+		}
 	}
 	return out, nil
+}
+
+// inverted returns the record of the membership that a row of inverses stands for, nil where there is none.
+func (s *Service) inverted(ctx context.Context, row storage.Row, userCode string) (*record.Record, error) {
+	sk := row.SK + record.Separator + userCode
+	rec, err := row.Copied(EntityType().String()+record.Separator+tenant.Common().String(), sk)
+	if rec != nil || err != nil {
+		return rec, err
+	}
+	in := scope.New(tenant.Common(), scope.Full, time.Time{}, &scope.Actor{UserID: "system", Source: "members"})
+	key, err := record.NewKey(in, EntityType(), sk)
+	if err != nil {
+		return nil, err
+	}
+	rec, err = s.cfg.Data.Get(ctx, in, key)
+	if errors.Is(err, fault.NotFound) {
+		return nil, nil
+	}
+	return rec, err
 }
 
 // inUse reports whether a tenant exists.

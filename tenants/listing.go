@@ -24,13 +24,7 @@ func Companion(listing storage.Keeper) command.Companion {
 		if after.SK != Master {
 			return nil, nil
 		}
-		text := record.AppendDoc(nil, after)
-		value, err := record.ParseAttributes(text)
-		if err != nil {
-			// A tenant whose attributes nest to the limit: the row says only that it is there, and the page reads the record.
-			value = nil
-		}
-		return []storage.SystemWrite{listing.Set(storage.Row{Owner: listingOwner, SK: after.TenantCode, Version: after.Version, Value: value})}, nil
+		return []storage.SystemWrite{listing.Set(storage.CopyOf(listingOwner, after.TenantCode, after))}, nil
 	}
 }
 
@@ -83,17 +77,14 @@ func (s *Service) listed(ctx context.Context, row storage.Row, actor scope.Actor
 	if err != nil {
 		return nil, fault.Wrap(err, fault.Internal, "tenants.List", "the directory of tenants holds a code that is none; run tenantry verify")
 	}
-	if row.Value == nil {
-		sc := scope.New(code, scope.Full, time.Time{}, &actor)
-		key, err := record.NewKey(sc, EntityType(), Master)
-		if err != nil {
-			return nil, err
-		}
-		return s.cfg.Data.Get(ctx, sc, key, data.IncludeDeleted())
+	rec, err := row.Copied(EntityType().String()+record.Separator+row.SK, Master)
+	if rec != nil || err != nil {
+		return rec, err
 	}
-	rec := &record.Record{PK: EntityType().String() + record.Separator + row.SK, SK: Master, Version: row.Version}
-	if err := record.ParseDoc(string(row.Value), rec); err != nil {
+	sc := scope.New(code, scope.Full, time.Time{}, &actor)
+	key, err := record.NewKey(sc, EntityType(), Master)
+	if err != nil {
 		return nil, err
 	}
-	return rec, nil
+	return s.cfg.Data.Get(ctx, sc, key, data.IncludeDeleted())
 }

@@ -11,7 +11,7 @@ import (
 const FileName = "tenantry.db"
 
 const (
-	reading = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA temp_store = MEMORY; PRAGMA wal_autocheckpoint = 0; PRAGMA cache_size = -2048"
+	reading = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA temp_store = MEMORY; PRAGMA wal_autocheckpoint = 0; PRAGMA cache_size = -4096"
 	writing = reading + "; PRAGMA cache_size = -16384"
 
 	getQuery  = "SELECT version, doc FROM data WHERE pk = ?1 AND sk = ?2"

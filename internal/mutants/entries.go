@@ -73,6 +73,13 @@ var mutants = []mutant{
 		test: []string{"-run", "TestMEM/MEM-06", "./internal/attacks"},
 	},
 	{
+		name: "a user's tenants are shown as they were",
+		file: "members/members.go",
+		old:  "return func(_, after *record.Record) ([]storage.SystemWrite, error) {",
+		new:  "return func(before, after *record.Record) ([]storage.SystemWrite, error) {\n\t\tif before != nil && !after.IsDeleted {\n\t\t\treturn nil, nil\n\t\t}",
+		test: []string{"-run", "TestAnyInterleaving", "./members"},
+	},
+	{
 		name: "a membership serves another subject",
 		file: "guard/guard.go",
 		old:  `(m.UserID == "" || m.UserID == p.Subject())`,

@@ -62,10 +62,10 @@ func source(dir string, t tuning) driver.Source {
 	})
 }
 
-// Sizes of page caches in KiB. A reader's holds the inner pages of the indexes.
+// Sizes of page caches in KiB. A reader's holds the inner pages of the indexes of a million records, and what is read again and again.
 const (
 	writerCache = 16 << 10
-	readerCache = 2 << 10
+	readerCache = 4 << 10
 	smallCache  = 256
 )
 
