@@ -346,9 +346,13 @@ func (s *Service) TenantsOf(ctx context.Context, userCode string) ([]Membership,
 // inverted returns the record of the membership that a row of inverses stands for, nil where there is none.
 func (s *Service) inverted(ctx context.Context, row storage.Row, userCode string) (*record.Record, error) {
 	sk := row.SK + record.Separator + userCode
-	rec, err := row.Copied(EntityType().String()+record.Separator+tenant.Common().String(), sk)
-	if rec != nil || err != nil {
-		return rec, err
+	rec, err := row.Copied()
+	if err != nil {
+		return nil, err
+	}
+	if rec != nil {
+		rec.PK, rec.SK = EntityType().String()+record.Separator+tenant.Common().String(), sk
+		return rec, nil
 	}
 	in := scope.New(tenant.Common(), scope.Full, time.Time{}, &scope.Actor{UserID: "system", Source: "members"})
 	key, err := record.NewKey(in, EntityType(), sk)

@@ -16,13 +16,13 @@ func CopyOf(owner, sk string, rec *record.Record) Row {
 	return Row{Owner: owner, SK: sk, Version: rec.Version, Value: value}
 }
 
-// Copied returns the record at pk and sk that the row, one from CopyOf, keeps a copy of; nil where it has no value. It fails
-// with fault.Internal for a row of another form.
-func (r Row) Copied(pk, sk string) (*record.Record, error) {
+// Copied returns the record that the row, one from CopyOf, keeps a copy of, without its key, which the row's own stands for; nil where
+// it has no value. It fails with fault.Internal for a row of another form.
+func (r Row) Copied() (*record.Record, error) {
 	if r.Value == nil {
 		return nil, nil
 	}
-	rec := &record.Record{PK: pk, SK: sk, Version: r.Version}
+	rec := &record.Record{Version: r.Version}
 	if err := record.ParseDoc(string(r.Value), rec); err != nil {
 		return nil, fault.Wrap(err, fault.Internal, "storage.Copied", "a copy that is kept of a record has another form; run tenantry verify")
 	}

@@ -77,9 +77,13 @@ func (s *Service) listed(ctx context.Context, row storage.Row, actor scope.Actor
 	if err != nil {
 		return nil, fault.Wrap(err, fault.Internal, "tenants.List", "the directory of tenants holds a code that is none; run tenantry verify")
 	}
-	rec, err := row.Copied(EntityType().String()+record.Separator+row.SK, Master)
-	if rec != nil || err != nil {
-		return rec, err
+	rec, err := row.Copied()
+	if err != nil {
+		return nil, err
+	}
+	if rec != nil {
+		rec.PK, rec.SK = EntityType().String()+record.Separator+row.SK, Master
+		return rec, nil
 	}
 	sc := scope.New(code, scope.Full, time.Time{}, &actor)
 	key, err := record.NewKey(sc, EntityType(), Master)
