@@ -60,10 +60,13 @@ func Docs(dir, pk, sk string) (command, data []byte, err error) {
 	return command, data, nil
 }
 
-// Reader is the bare prepared statements of a get and of a list, by the driver's own calls.
+// Reader is the bare prepared statements of a get and of a list, by the driver's own calls. What it returns is its own, and
+// lasts until the next call.
 type Reader struct {
 	conn      *sqlite3.Conn
 	get, list *sqlite3.Stmt
+	rows      []Row
+	text      []byte
 }
 
 // OpenReader opens the store in dir.
@@ -80,33 +83,54 @@ func OpenReader(dir string) (*Reader, error) {
 }
 
 // Get reads one row.
-func (r *Reader) Get(pk, sk string) (version int64, doc string, err error) {
-	if err := errors.Join(r.get.BindText(1, pk), r.get.BindText(2, sk)); err != nil {
-		return 0, "", err
+func (r *Reader) Get(pk, sk string) (version int64, doc []byte, err error) {
+	if err := r.get.BindText(1, pk); err != nil {
+		return 0, nil, err
 	}
+	if err := r.get.BindText(2, sk); err != nil {
+		return 0, nil, err
+	}
+	r.text = r.text[:0]
 	if r.get.Step() {
-		version, doc = r.get.ColumnInt64(0), r.get.ColumnText(1)
+		version, doc = r.get.ColumnInt64(0), r.keep(r.get.ColumnRawText(1))
 	}
 	return version, doc, r.get.Reset()
 }
 
+// keep copies what is SQLite's.
+func (r *Reader) keep(raw []byte) []byte {
+	from := len(r.text)
+	r.text = append(r.text, raw...)
+	return r.text[from:]
+}
+
 // Row is one row of a list.
 type Row struct {
-	SK      string
+	SK      []byte
 	Version int64
-	Doc     string
+	Doc     []byte
 }
 
 // List reads up to limit rows that are not deleted, from a sort key on.
 func (r *Reader) List(pk, from string, limit int) ([]Row, error) {
-	if err := errors.Join(r.list.BindText(1, pk), r.list.BindText(2, from), r.list.BindInt(3, limit)); err != nil {
+	if err := r.list.BindText(1, pk); err != nil {
 		return nil, err
 	}
-	rows := make([]Row, 0, limit)
-	for r.list.Step() {
-		rows = append(rows, Row{SK: r.list.ColumnText(0), Version: r.list.ColumnInt64(1), Doc: r.list.ColumnText(2)})
+	if err := r.list.BindText(2, from); err != nil {
+		return nil, err
 	}
-	return rows, r.list.Reset()
+	if err := r.list.BindInt(3, limit); err != nil {
+		return nil, err
+	}
+	r.rows, r.text = r.rows[:0], r.text[:0]
+	for r.list.Step() {
+		r.rows = append(r.rows, Row{
+			SK:      r.keep(r.list.ColumnRawText(0)),
+			Version: r.list.ColumnInt64(1),
+			Doc:     r.keep(r.list.ColumnRawText(2)),
+		})
+	}
+	return r.rows, r.list.Reset()
 }
 
 // Close closes the connection.
