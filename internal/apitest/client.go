@@ -146,6 +146,11 @@ func (s *Server) Send(r Request) (*Answer, error) {
 
 func readAnswer(response *http.Response, began time.Time) (*Answer, error) {
 	defer response.Body.Close()
+	if response.Header.Get("Content-Type") == "text/event-stream" { // what comes first of what has no end
+		first := make([]byte, 4096)
+		n, err := response.Body.Read(first)
+		return &Answer{Status: response.StatusCode, Header: response.Header, Body: first[:n], Took: time.Since(began)}, err
+	}
 	body, err := io.ReadAll(response.Body)
 	return &Answer{Status: response.StatusCode, Header: response.Header, Body: body, Took: time.Since(began)}, err
 }
