@@ -203,7 +203,8 @@ func (a *App) build(cursors *storage.Cursors, revocations *members.Revocations) 
 	a.settings, err = settings.New(settings.Config{Commands: a.commands, Data: a.data, Groups: tenants.GroupsFor, State: a.dir.Lookup, Declaration: cfg.Settings,
 		Feed: a.tail, Observe: cfg.ObserveCache})
 	failed = errors.Join(failed, err)
-	a.events = events.New(events.Config{Store: a.store, Entities: a.entities, Cursors: cursors, Tenant: tenants.EntityType(), TenantKey: tenants.Master, Log: cfg.Log})
+	a.events = events.New(events.Config{Store: a.store, Entities: a.entities, Cursors: cursors, Log: cfg.Log,
+		EndedBy: func(t record.EntityType, sk string) bool { return t == tenants.EntityType() && sk == tenants.Master }})
 	a.routes = a.modules()
 	return failed
 }

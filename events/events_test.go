@@ -40,7 +40,8 @@ func newWorld(t *testing.T, src driver.Source) *world {
 		{Name: record.MustEntityType("TENANT"), Owned: true}, {Name: record.MustEntityType("SECRET"), Owned: true},
 		{Name: record.MustEntityType("PAY"), ReadRoles: []string{"boss"}},
 	}})}
-	w.hub = events.New(events.Config{Store: w.Store, Entities: w.Entities, Cursors: w.Cursors, Tenant: record.MustEntityType("TENANT"), TenantKey: "MASTER"})
+	w.hub = events.New(events.Config{Store: w.Store, Entities: w.Entities, Cursors: w.Cursors,
+		EndedBy: func(t record.EntityType, sk string) bool { return t.String() == "TENANT" && sk == "MASTER" }})
 	ctx, stop := context.WithCancel(context.Background())
 	var running sync.WaitGroup
 	running.Go(func() { w.hub.Run(ctx) })
@@ -122,6 +123,16 @@ func (w *world) silent(s *events.Stream, sc scope.Scope) {
 	}
 }
 
+// ended fails the test unless a stream has nothing more to show, for a reason.
+func ended(t testing.TB, s *events.Stream, code fault.Code) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	if text, err := s.Next(ctx); !errors.Is(err, code) {
+		t.Errorf("got %.200q %v, want %s", text, err, code)
+	}
+}
+
 func records(all []event) (names []string) {
 	for _, e := range all {
 		names = append(names, e.record)
@@ -175,22 +186,23 @@ func TestResume(t *testing.T) {
 		defer keep.Close()
 		first := w.open(alpha, "")
 		const writes = 1500 // more than a room holds, and than is read at once
-		var want []string
-		done := make(chan struct{})
-		go func() {
-			defer close(done)
-			for n := range writes {
+		want := []string{w.put(alpha, "PRODUCT", "first")}
+		seen := read(t, first, 1)
+		first.Close()
+		var writing sync.WaitGroup
+		writing.Go(func() {
+			for n := range writes - 1 {
 				if n%3 == 0 {
 					w.put(worldtest.Scope("bravo"), "PRODUCT", "b")
 				}
 				want = append(want, w.put(alpha, "PRODUCT", fmt.Sprint(n%7)))
 			}
-		}()
+		})
+		defer writing.Wait()
 		seed := rand.Uint64()
 		t.Logf("seed %d", seed)
 		r := rand.New(rand.NewPCG(seed, 0))
-		seen := read(t, first, 1)
-		for first.Close(); len(seen) < writes; {
+		for len(seen) < writes {
 			s := w.open(alpha, seen[len(seen)-1].id)
 			for range r.IntN(5) {
 				ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
@@ -208,7 +220,7 @@ func TestResume(t *testing.T) {
 			}
 			s.Close()
 		}
-		<-done
+		writing.Wait()
 		if diff := cmp.Diff(want, records(seen)); diff != "" {
 			t.Errorf("(-want +got):\n%s", diff)
 		}
@@ -230,9 +242,7 @@ func TestSlowReader(t *testing.T) {
 			t.Fatalf("the quick reader got %v, want %v", got, want[n:])
 		}
 	}
-	if _, err := slow.Next(t.Context()); !errors.Is(err, fault.Behind) {
-		t.Errorf("the slow reader got %v, want behind", err)
-	}
+	ended(t, slow, fault.Behind)
 	slow.Close()
 	if got := records(read(t, w.open(alpha, seen[0].id), 300)); !slices.Equal(got, want) {
 		t.Errorf("connected again it got %d events", len(got))
@@ -251,9 +261,7 @@ func TestLargeCommands(t *testing.T) {
 		w.Publish(alpha, command.Input{Key: w.Key(alpha, "PRODUCT", fmt.Sprint(n)), Attributes: w.Attributes(`{"text":"` + strings.Repeat("x", 400_000) + `"}`)})
 		read(t, live, 1)
 	}
-	if _, err := s.Next(t.Context()); !errors.Is(err, fault.Behind) {
-		t.Errorf("1.6 MB later: %v, want behind", err)
-	}
+	ended(t, s, fault.Behind)
 }
 
 func TestCursors(t *testing.T) {
@@ -335,9 +343,7 @@ func TestTenantChanges(t *testing.T) {
 	if got := records(read(t, s, 1)); !slices.Equal(got, []string{last}) {
 		t.Errorf("got %v, want %s", got, last)
 	}
-	if text, err := s.Next(t.Context()); !errors.Is(err, fault.Unavailable) {
-		t.Errorf("got %q %v, want its end", text, err)
-	}
+	ended(t, s, fault.Unavailable)
 	w.silent(other, bravo)
 	w.put(bravo, "TENANT", "inside") // a tenant inside the group is none of its own
 	w.silent(other, bravo)
@@ -345,9 +351,7 @@ func TestTenantChanges(t *testing.T) {
 	actor := worldtest.Actor()
 	reborn := scope.New(worldtest.Code("bravo"), scope.Full, time.Now(), &actor)
 	w.open(reborn, "")
-	if text, err := other.Next(t.Context()); !errors.Is(err, fault.Unavailable) {
-		t.Errorf("the stream of a former tenant goes on: %q %v", text, err)
-	}
+	ended(t, other, fault.Unavailable)
 }
 
 func TestBounds(t *testing.T) {
@@ -381,10 +385,10 @@ func TestEnds(t *testing.T) {
 	w := worldtest.New(t, memory.New(), worldtest.Options{})
 	hub := events.New(events.Config{Store: w.Store, Entities: w.Entities, Cursors: w.Cursors})
 	ctx, stop := context.WithCancel(t.Context())
-	ended := make(chan struct{})
+	over := make(chan struct{})
 	go func() {
 		hub.Run(ctx)
-		close(ended)
+		close(over)
 	}()
 	alpha := worldtest.Scope("alpha")
 	s, err := hub.Open(t.Context(), alpha, "", everything)
@@ -400,10 +404,8 @@ func TestEnds(t *testing.T) {
 	w.Publish(alpha, command.Input{Key: w.Key(alpha, "PRODUCT", "a"), Name: "A"})
 	read(t, s, 1)
 	stop()
-	<-ended
-	if _, err := s.Next(t.Context()); !errors.Is(err, fault.Unavailable) {
-		t.Errorf("after the Hub: %v", err)
-	}
+	<-over
+	ended(t, s, fault.Unavailable)
 	if _, err := hub.Open(t.Context(), alpha, "", everything); !errors.Is(err, fault.Unavailable) {
 		t.Errorf("opened after the Hub: %v", err)
 	}

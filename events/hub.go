@@ -37,9 +37,8 @@ type Config struct {
 	Entities *entity.Registry
 	Cursors  *storage.Cursors
 
-	// Tenant is the entity type of the records whose change ends a tenant's streams, and their sort key.
-	Tenant    record.EntityType
-	TenantKey string
+	// EndedBy reports whether a command on a record ends its tenant's streams: one on the tenant itself. Defaults to none.
+	EndedBy func(t record.EntityType, sk string) bool
 
 	// Log defaults to slog.Default.
 	Log *slog.Logger
@@ -61,6 +60,9 @@ type Hub struct {
 func New(cfg Config) *Hub {
 	if cfg.Log == nil {
 		cfg.Log = slog.Default()
+	}
+	if cfg.EndedBy == nil {
+		cfg.EndedBy = func(record.EntityType, string) bool { return false }
 	}
 	return &Hub{cfg: cfg, replay: maxReplay, rooms: map[tenant.Code]*room{}, wake: make(chan struct{}, 1)}
 }
@@ -152,7 +154,7 @@ func (h *Hub) deliver(c driver.Change) {
 	if r == nil {
 		return
 	}
-	if typ == h.cfg.Tenant && c.Command.SK == h.cfg.TenantKey {
+	if h.cfg.EndedBy(typ, c.Command.SK) {
 		h.empty(r, anew())
 		return
 	}

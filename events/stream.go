@@ -91,11 +91,14 @@ func (s *Stream) piece(ctx context.Context) ([]byte, error) {
 	return s.replay(ctx, behind)
 }
 
-// attach makes the stream live where the room holds everything after its place. It returns since where the room begins.
+// attach makes the stream live where the room holds everything after its place. Else it returns where the room begins, or why
+// the stream has ended.
 func (s *Stream) attach() (since driver.Position, err error) {
 	s.hub.mu.Lock()
 	defer s.hub.mu.Unlock()
-	s.next, s.live = s.room.after(s.after)
+	if s.next, s.live = s.room.after(s.after); s.live {
+		return "", nil // what the room still has is shown before the end
+	}
 	return s.room.since, s.ended
 }
 
