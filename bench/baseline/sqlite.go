@@ -60,13 +60,12 @@ func Docs(dir, pk, sk string) (command, data []byte, err error) {
 	return command, data, nil
 }
 
-// Reader is the bare prepared statements of a get and of a list, by the driver's own calls. What it returns is its own, and
-// lasts until the next call.
+// Reader is the bare prepared statements of a get and of a list, by the driver's own calls. What it returns is the caller's, as
+// Tenantry's records are: it lies in one block of memory for each call.
 type Reader struct {
 	conn      *sqlite3.Conn
 	get, list *sqlite3.Stmt
-	rows      []Row
-	text      []byte
+	text      []byte // of the call under way; the next one's is as large
 }
 
 // OpenReader opens the store in dir.
@@ -90,7 +89,7 @@ func (r *Reader) Get(pk, sk string) (version int64, doc []byte, err error) {
 	if err := r.get.BindText(2, sk); err != nil {
 		return 0, nil, err
 	}
-	r.text = r.text[:0]
+	r.text = make([]byte, 0, len(r.text))
 	if r.get.Step() {
 		version, doc = r.get.ColumnInt64(0), r.keep(r.get.ColumnRawText(1))
 	}
@@ -122,15 +121,16 @@ func (r *Reader) List(pk, from string, limit int) ([]Row, error) {
 	if err := r.list.BindInt(3, limit); err != nil {
 		return nil, err
 	}
-	r.rows, r.text = r.rows[:0], r.text[:0]
+	r.text = make([]byte, 0, len(r.text))
+	rows := make([]Row, 0, limit)
 	for r.list.Step() {
-		r.rows = append(r.rows, Row{
+		rows = append(rows, Row{
 			SK:      r.keep(r.list.ColumnRawText(0)),
 			Version: r.list.ColumnInt64(1),
 			Doc:     r.keep(r.list.ColumnRawText(2)),
 		})
 	}
-	return r.rows, r.list.Reset()
+	return rows, r.list.Reset()
 }
 
 // Close closes the connection.
