@@ -99,9 +99,10 @@ func (w *writer) join(r *request) {
 	w.group = append(w.group, r)
 }
 
-// transaction commits the group, several publishes by one statement where it can. Requests whose conditions do not hold have their err set and take no part. A request
-// of which a later write fails has already written: then all is rolled back and done again without it, and from then on
-// the conditions of a batch are looked at before its first write, so that a group is done again at most once.
+// transaction commits the group, several publishes by one statement where it can. Requests whose conditions do not hold have
+// their err set and take no part. Where something was written of such a request, or of one beside it, all is rolled back and done
+// again without it, one by one, and from then on the conditions of a batch are looked at before its first write, so that a group
+// is done again at most once.
 func (w *writer) transaction() error {
 	if err := w.begin(); err != nil {
 		return err
