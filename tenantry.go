@@ -200,7 +200,7 @@ func (a *App) build(cursors *storage.Cursors, revocations *members.Revocations) 
 	a.tenants = tenants.New(tenants.Config{Commands: a.commands, Data: a.data, Directory: a.dir, Left: a.members.Left, Listing: listing, Partitions: partitions, Cursors: cursors,
 		Reserved: a.guard.Reserved, CrossTenant: cfg.CrossTenantRoles.Has})
 	var err error
-	a.settings, err = settings.New(settings.Config{Commands: a.commands, Data: a.data, Groups: tenants.GroupsFor, State: a.dir.Lookup, Declaration: cfg.Settings,
+	a.settings, err = settings.New(settings.Config{Commands: a.commands, Data: a.data, Cursors: cursors, Groups: tenants.GroupsFor, State: a.dir.Lookup, Declaration: cfg.Settings,
 		Feed: a.tail, Observe: cfg.ObserveCache})
 	failed = errors.Join(failed, err)
 	a.events = events.New(events.Config{Store: a.store, Entities: a.entities, Cursors: cursors, Log: cfg.Log,
