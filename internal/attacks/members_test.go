@@ -168,6 +168,13 @@ func TestMembers(t *testing.T) {
 			a.wants(get(sa, "/api/tenant?limit=1&cursor="+c), 400)
 		}
 	})
+	w.class(t, "what is no tenant", func(a *attack) {
+		for _, what := range []string{"users", "invitations"} {
+			a.honest(get(sa, "/api/tenants/alpha/"+what))
+			a.wants(get(sa, "/api/tenants/zulu9/"+what), 404)
+			a.wants(get(sa, "/api/tenants/common/"+what), 404)
+		}
+	})
 	w.class(t, "the last admin, by many at once", func(a *attack) {
 		a.writing("istanbul")
 		for n := range 8 {
