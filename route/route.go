@@ -229,11 +229,11 @@ func (c *Call) Version(body jsontext.Value, required bool) (version int64, named
 // IfMatch returns the version that If-Match names, sent false where there is none. It fails with fault.InvalidRequest for what is no
 // ETag of a record.
 func (c *Call) IfMatch() (version int64, sent bool, err error) {
-	match := c.request.Header.Get("If-Match")
-	if match == "" {
+	match := c.request.Header["If-Match"]
+	if len(match) == 0 {
 		return 0, false, nil
 	}
-	text, ok := strings.CutPrefix(match, `"`)
+	text, ok := strings.CutPrefix(match[0], `"`)
 	text, closed := strings.CutSuffix(text, `"`)
 	n, err := ParseVersion(text)
 	if err != nil || n < 1 || !ok || !closed {
