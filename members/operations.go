@@ -110,7 +110,7 @@ func (rs *Routes) Operations() []route.Operation {
 		{ID: "listTenantsOfUser", Method: "GET", Path: "/api/users/{userCode}/tenants", Summary: "List the tenants of a user", Policy: own,
 			Answers: map[int]any{200: List{}}, Precheck: onlyOneself, Handle: rs.tenantsOf},
 		{ID: "switchTenant", Method: "POST", Path: "/api/auth/switch-tenant", Summary: "Get a token for a tenant of which the caller is a member", Policy: target, Body: SwitchBody{},
-			Answers: map[int]any{200: Session{}}, Errors: []fault.Code{fault.NotAMember, fault.InvalidKey}, Confidential: true, Handle: rs.switchTenant},
+			Answers: map[int]any{200: Session{}}, Errors: []fault.Code{fault.NotAMember, fault.InvalidKey}, Confidential: true, Replay: rs.maySwitch, Handle: rs.switchTenant},
 		{ID: "refreshSession", Method: "POST", Path: "/api/auth/refresh", Summary: "Get the next token for a refresh token, which is good once", Policy: guard.Policy{Reach: guard.Anyone}, Body: RefreshBody{},
 			Answers: map[int]any{200: Session{}}, Confidential: true, Handle: rs.refresh},
 		{ID: "invite", Method: "POST", Path: invitations, Summary: "Invite a user; the secret is shown once", Policy: managers, Body: InviteBody{},
@@ -189,16 +189,29 @@ func (rs *Routes) tenantsOf(ctx context.Context, c *route.Call) (route.Answer, e
 }
 
 func (rs *Routes) switchTenant(ctx context.Context, c *route.Call) (route.Answer, error) {
-	var b SwitchBody
-	if err := c.Decode(&b); err != nil {
-		return route.Answer{}, err
-	}
-	code, err := tenant.Parse(b.TenantCode)
+	code, err := switchTarget(c)
 	if err != nil {
 		return route.Answer{}, err
 	}
 	out, err := rs.Members.Switch(ctx, c.Principal, code)
 	return answer(http.StatusOK, out, err)
+}
+
+// maySwitch refuses who is a member no more.
+func (rs *Routes) maySwitch(ctx context.Context, c *route.Call) error {
+	code, err := switchTarget(c)
+	if err == nil {
+		_, _, err = rs.Members.begin(ctx, c.Principal, code)
+	}
+	return err
+}
+
+func switchTarget(c *route.Call) (tenant.Code, error) {
+	var b SwitchBody
+	if err := c.Decode(&b); err != nil {
+		return tenant.Code{}, err
+	}
+	return tenant.Parse(b.TenantCode)
 }
 
 func (rs *Routes) refresh(ctx context.Context, c *route.Call) (route.Answer, error) {

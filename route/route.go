@@ -73,6 +73,10 @@ type Operation struct {
 	// path names is there, and roles that depend on it. Nil for nothing more.
 	Precheck func(*Call) error
 
+	// Replay decides again, before an answer that was kept under an Idempotency-Key is given again, what Handle decides of the
+	// caller's rights. Nil where Policy and Precheck say all.
+	Replay func(context.Context, *Call) error
+
 	Handle func(context.Context, *Call) (Answer, error)
 }
 
