@@ -157,6 +157,13 @@ var mutants = []mutant{
 		test: []string{"-run", "TestSessions", "./internal/attacks"},
 	},
 	{
+		name: "a kept session is given to a former member",
+		file: "httpapi/idempotency.go",
+		old:  `if op.Replay != nil {`,
+		new:  `if false {`,
+		test: []string{"-run", "TestSessions", "./internal/attacks"},
+	},
+	{
 		name: "an issuer vouches for users in tenants of others",
 		file: "members/session.go",
 		old:  `if !p.MayAssert(code) {`,
