@@ -224,6 +224,6 @@ var mutants = []mutant{
 		file: "storage/sqlite/writer.go",
 		old:  "\t\t\t\t\tr.err = nil\n",
 		new:  "\t\t\t\t\t_ = r\n",
-		test: []string{"-run", "TestGroupsAreLikeTurns", "./storage/sqlite"},
+		test: []string{"-run", "TestFirstOfAGroup", "./storage/sqlite"},
 	},
 }

@@ -121,3 +121,18 @@ func TestGroupsAreLikeTurns(t *testing.T) {
 		}
 	}
 }
+
+// A publish of two records comes first in its group: that one behind it has inserted its command by the same statement takes nothing from it.
+func TestFirstOfAGroup(t *testing.T) {
+	e := opened(t, t.TempDir(), tuning{})
+	two := creates("x")
+	two.Writes = append(two.Writes, creates("y").Writes...)
+	var got []string
+	for _, r := range grouped(e, two, creates("y"), creates("p"), creates("q")) {
+		got = append(got, outcome(r.err))
+	}
+	want := []string{"<nil>", outcome(&driver.Conflict{Write: 0, Found: true, Actual: 1}), "<nil>", "<nil>"}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
