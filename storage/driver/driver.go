@@ -69,8 +69,9 @@ type Range struct {
 	Limit          int  // at least 1; an engine may return fewer rows only where there are no more
 }
 
-// Position is a place in the change feed, ordered by the engine alone; "" is its beginning. No position is given twice:
-// a command that is put again keeps its own, one that is deleted leaves the feed with it.
+// Position is a place in the change feed: with every engine a decimal number above 0 without leading zeros, of any length; "" is
+// the beginning, before all of them. No position is given twice: a command that is put again keeps its own, one that is
+// deleted leaves the feed with it.
 type Position string
 
 // Compare returns -1 where p is before q, 0 where they are one place, 1 where p is behind q.
@@ -151,8 +152,8 @@ type Engine interface {
 	// the zero Ref begins. It is for verification, copying and export.
 	Scan(ctx context.Context, c Collection, after Ref, limit int) ([]*record.Record, error)
 
-	// Commit makes all writes of b, or none and says why, and returns the position of its last command row, "" for a
-	// batch without one. When it returns nil the writes survive the death of the process and are visible to every read.
+	// Commit makes all writes of b, or none and says why, and returns the position of its last command row: "" for a
+	// batch without one, and where the feed gives a command its place only later. When it returns nil the writes survive the death of the process and are visible to every read.
 	Commit(ctx context.Context, b Batch) (Position, error)
 
 	// Changes returns at most limit changes after a position, oldest first. Each command appears once, those of one

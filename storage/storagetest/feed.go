@@ -19,6 +19,7 @@ var feedProperties = []property{
 	{"a command that is replaced keeps its place", replacedKeepsPlace},
 	{"a command that is deleted leaves the feed", deletedLeaves},
 	{"a position is never given again", positionsAreNew},
+	{"positions are numbers that grow along the feed", positionsGrow},
 	{"a position that the store did not make is refused", foreignPosition},
 	{"one who follows the feed misses nothing", followed},
 	{"the keys of changes are those of the changes", changedKeys},

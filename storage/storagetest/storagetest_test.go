@@ -233,6 +233,15 @@ var bugs = map[string]struct {
 			return e.Commit(ctx, b)
 		}
 	}, []string{"one who follows the feed misses nothing", "a conflict leaves other commits alone"}},
+	"positions are texts of one length": {func(e driver.Engine, f *faulty) {
+		f.changes = func(ctx context.Context, after driver.Position, limit int) ([]driver.Change, error) {
+			changes, err := e.Changes(ctx, driver.Position(strings.TrimLeft(string(after), "0")), limit)
+			for i, c := range changes {
+				changes[i].Position = driver.Position(fmt.Sprintf("%019s", c.Position))
+			}
+			return changes, err
+		}
+	}, []string{"positions are numbers that grow along the feed"}},
 	"a change appears behind one that was seen": {func(e driver.Engine, f *faulty) {
 		var hidden sync.Map // a position that was taken before its commit
 		f.changes = func(ctx context.Context, after driver.Position, limit int) ([]driver.Change, error) {
