@@ -51,6 +51,9 @@ type Config struct {
 	// Handlers run after commands. Defaults to none.
 	Handlers []projection.Registration
 
+	// HandlerTerm is the term of the leases that let one process at a time run a handler: see projection.Config. Defaults to 4 s.
+	HandlerTerm time.Duration
+
 	// Tenants configures the tenant module.
 	Tenants TenantOptions
 
@@ -185,7 +188,7 @@ func (a *App) build(cursors *storage.Cursors, revocations *members.Revocations) 
 	listing, partitions, inverse := keeper("TENANTS"), keeper("PARTITIONS"), keeper("MEMBER_OF")
 	a.answers = keeper("ANSWER")
 	a.runner = projection.New(projection.Config{Store: a.store, Registrations: slices.Concat(cfg.Handlers, inModule(tenants.Declaration().Module, cfg.Tenants.DataSyncHandlers)),
-		ModuleOf: a.moduleOf, Checkpoints: keeper("CHECKPOINT"), Parked: keeper("PARKED"), Log: cfg.Log, Now: cfg.Now})
+		ModuleOf: a.moduleOf, Checkpoints: keeper("CHECKPOINT"), Parked: keeper("PARKED"), Leases: keeper("LEASE"), Term: cfg.HandlerTerm, Log: cfg.Log, Now: cfg.Now})
 	a.commands = command.New(command.Config{Store: a.store, Entities: a.entities, Handlers: a.runner, Committed: a.tail.Committed, Now: cfg.Now,
 		Companions: map[record.EntityType][]command.Companion{tenants.EntityType(): {tenants.Companion(listing)},
 			members.EntityType(): {members.Companion(inverse)}},

@@ -32,8 +32,9 @@ type Companion func(before, after *record.Record) ([]storage.SystemWrite, error)
 // Handlers runs what follows a command.
 type Handlers interface {
 	// Expect is called before a command is written. The returned wait blocks until its handlers have run (or its
-	// record is parked), with the context's error; cancel says that the command was not written after all.
-	Expect(module string, cmd *record.Record) (wait func(context.Context) error, cancel func())
+	// record is parked), with the context's error; it takes the place in the feed that the commit returned. Cancel says that
+	// the command was not written after all, or that nobody waits any more.
+	Expect(module string, cmd *record.Record) (wait func(context.Context, driver.Position) error, cancel func())
 }
 
 // Config is what a Service is made of. Every field is required but those that state a default.
@@ -407,7 +408,7 @@ func Check(typ entity.Type, state *record.Record) error {
 
 // commit writes changes and waits for their handlers.
 func (s *Service) commit(ctx context.Context, view storage.View, o options, changes ...storage.Change) (Result, error) {
-	var waits []func(context.Context) error
+	var waits []func(context.Context, driver.Position) error
 	if s.cfg.Handlers != nil && !o.async {
 		for _, change := range changes {
 			typ, _ := s.cfg.Entities.Lookup(entityOf(change.Data))
@@ -431,7 +432,7 @@ func (s *Service) commit(ctx context.Context, view storage.View, o options, chan
 	first := changes[0]
 	res := Result{Command: first.Command, Record: first.Data, Changed: true, Position: position, Created: created(first.Replace, first.Data)}
 	for _, wait := range waits {
-		if err := wait(ctx); err != nil {
+		if err := wait(ctx, position); err != nil {
 			return res, fault.Wrap(err, fault.Timeout, "command.PublishSync", "the command is accepted as version %d, but its handlers have not finished in time", first.Data.Version)
 		}
 	}

@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"hash/maphash"
-	"log/slog"
-	"strings"
 	"sync"
 	"time"
 
@@ -24,38 +22,21 @@ type line struct {
 	runner *Runner
 	reg    Registration
 
-	requests chan request  // of operators
-	ended    chan struct{} // closed when the line has come to its end
+	lease  *lease
+	wake   chan struct{}   // receives when somebody waits, or an operator ordered something
+	sought driver.Position // commands that are waited for and have no place yet come after it; of the line's goroutine
 
 	mu         sync.Mutex // the line's goroutine and its lanes write, others read
+	held       bool       // this process runs the handler
 	position   driver.Position
 	checkpoint storage.Row
 	aside      map[recordKey]*parked
 	caught     map[recordKey]int64 // versions handled ahead of the feed, when a record came back in line
 }
 
-// request is what an operator asks of a line, carried out by its own goroutine between its other work.
-type request struct {
-	do   func(context.Context) error
-	done chan error
-}
-
 func newLine(r *Runner, reg Registration) *line {
-	return &line{runner: r, reg: reg, requests: make(chan request), ended: make(chan struct{}),
-		aside: map[recordKey]*parked{}, caught: map[recordKey]int64{}}
-}
-
-// parked is a record whose handler failed. Commands from Version on wait. It is not changed once it is kept.
-type parked struct {
-	row      storage.Row
-	Handler  string `json:"handler"`
-	PK       string `json:"pk"`
-	SK       string `json:"sk"`
-	Version  int64  `json:"version"`  // the command that failed
-	Attempts int    `json:"attempts"` // so far
-	Reason   string `json:"reason"`
-	Next     int64  `json:"next"` // Unix milliseconds of the next attempt; 0 waits for an operator
-	Undo     bool   `json:"undo"` // commands from Version on are taken back, newest first, before they are carried out
+	return &line{runner: r, reg: reg, wake: make(chan struct{}, 1), aside: map[recordKey]*parked{}, caught: map[recordKey]int64{},
+		lease: &lease{busy: make(chan struct{}, 1), keeper: r.cfg.Leases, name: reg.Name, holder: r.cfg.Owner, term: r.cfg.Term}}
 }
 
 type checkpointValue struct {
@@ -64,65 +45,67 @@ type checkpointValue struct {
 
 const owner = "common"
 
-// load reads the checkpoint and the records aside.
-func (l *line) load(ctx context.Context) error {
-	if err := l.loadCheckpoint(ctx); err != nil {
-		return err
-	}
-	for after := ""; ; {
-		rows, err := l.runner.cfg.Parked.List(ctx, owner, l.reg.Name+record.Separator, after, 500)
-		if err != nil {
-			return err
-		}
-		for _, row := range rows {
-			p := &parked{}
-			if err := row.Value.Decode(p); err != nil {
-				return err
-			}
-			p.row = row
-			l.aside[p.key()] = p
-		}
-		if len(rows) < 500 {
-			return nil
-		}
-		after = rows[len(rows)-1].SK
-	}
-}
-
-func (l *line) loadCheckpoint(ctx context.Context) error {
-	row, err := l.runner.cfg.Checkpoints.Get(ctx, owner, l.reg.Name)
-	if err != nil {
-		return err
-	}
-	var v checkpointValue
-	if err := row.Value.Decode(&v); err != nil {
-		return err
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.checkpoint, l.position = row, driver.Position(v.Position)
-	return nil
-}
-
+// run runs the line until the context ends: in this process while it has the line's lease, following what another does else.
 func (l *line) run(ctx context.Context) {
-	defer close(l.ended)
-	signal, stop := l.runner.cfg.Store.Committed()
-	defer stop()
 	sys := scope.NewSystem("", scope.Actor{UserID: "system"}, "run handler "+l.reg.Name, nil)
 	across, err := l.runner.cfg.Store.Across(ctx, sys)
 	if err != nil {
 		l.runner.cfg.Log.ErrorContext(ctx, "a handler can't read the change feed", "handler", l.reg.Name, "error", err)
 		return
 	}
+	for ctx.Err() == nil {
+		held, lose := context.WithCancel(ctx)
+		if l.standBy(ctx, across, lose) {
+			l.hold(held, lose, across)
+		}
+		lose()
+	}
+}
+
+// hold runs the handler until the context ends, which losing the lease does, and lets the lease go.
+func (l *line) hold(ctx context.Context, lose func(), across storage.Across) {
+	var renewing sync.WaitGroup
+	renewing.Go(func() { l.lease.keep(ctx) })
+	l.setHeld(true)
+	l.work(ctx, across)
+	lose()
+	renewing.Wait()
+	l.setHeld(false)
+	ending, cancel := context.WithTimeout(context.WithoutCancel(ctx), l.lease.term/4)
+	defer cancel()
+	if err := l.lease.release(ending); err != nil {
+		l.runner.cfg.Log.WarnContext(ctx, "a handler's lease was lost or could not be let go; another process takes it when its term is over",
+			"handler", l.reg.Name, "error", err)
+	}
+}
+
+func (l *line) work(ctx context.Context, across storage.Across) {
+	signal, stop := l.runner.cfg.Store.Committed()
+	defer stop()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
+	taken, nudged := false, true
+	var obey time.Time // when orders are looked for next, unless somebody says that there are some
 	for ctx.Err() == nil {
-		more, err := l.advance(ctx, across)
+		var more bool
+		var err error
+		if !taken {
+			err = l.takeOver(ctx, across)
+			taken = err == nil
+		}
+		if taken {
+			more, err = l.advance(ctx, across)
+			if now := time.Now(); nudged || !now.Before(obey) {
+				err = errors.Join(err, l.obey(ctx))
+				obey = now.Add(l.lease.term / 4)
+			}
+			l.retryDue(ctx)
+		}
+		nudged = false
 		if err != nil && ctx.Err() == nil {
 			l.runner.cfg.Log.ErrorContext(ctx, "a handler's line stands still and tries again", "handler", l.reg.Name, "error", err)
 		}
-		l.retryDue(ctx)
-		rest := l.untilNext(err != nil)
+		rest := l.untilNext()
 		if more && err == nil {
 			rest = 0
 		}
@@ -130,8 +113,8 @@ func (l *line) run(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 		case <-signal:
-		case ask := <-l.requests:
-			ask.done <- ask.do(ctx)
+		case <-l.wake:
+			nudged = true
 		case <-timer.C:
 		}
 	}
@@ -239,158 +222,28 @@ func recovered(err *error) {
 	}
 }
 
-// failed keeps a failure: the record steps aside until its next attempt, or is parked when the attempts are used up.
-func (l *line) failed(ctx context.Context, p *parked, cause error) error {
-	p.Attempts++
-	p.Reason = cause.Error()
-	p.Reason = strings.ToValidUTF8(p.Reason[:min(len(p.Reason), 500)], "")
-	p.Next = 0
-	level := slog.LevelError
-	if p.Attempts < l.runner.cfg.Attempts {
-		p.Next = l.runner.cfg.Now().Add(l.runner.cfg.Backoff(p.Attempts)).UnixMilli()
-		level = slog.LevelWarn
-	}
-	_, code, _, _ := record.SplitPK(p.PK)
-	l.runner.cfg.Log.Log(ctx, level, "a handler failed", "handler", l.reg.Name, "tenantCode", code.String(), "id", p.PK+"#"+p.SK,
-		"version", p.Version, "attempt", p.Attempts, "parked", p.Next == 0, "error", cause)
-	return l.keep(ctx, p)
-}
-
-func (l *line) keep(ctx context.Context, p *parked) error {
-	value, err := record.EncodeAttributes(p)
-	if err != nil {
-		return err
-	}
-	row := storage.Row{Owner: owner, SK: l.asideKey(p), Value: value}
-	if err := l.runner.cfg.Parked.Commit(ctx, l.runner.cfg.Parked.Set(row)); err != nil {
-		return err
-	}
-	p.row = row
-	l.mu.Lock()
-	l.aside[p.key()] = p
-	l.mu.Unlock()
-	return nil
-}
-
-func (p *parked) key() recordKey { return recordKey{p.PK, p.SK} }
-
-func (l *line) asideKey(p *parked) string {
-	return l.reg.Name + record.Separator + p.PK + "@" + p.SK // a PK holds no @
-}
-
+// moveTo moves the checkpoint.
 func (l *line) moveTo(ctx context.Context, position driver.Position) error {
 	value, err := record.EncodeAttributes(checkpointValue{Position: string(position)})
 	if err != nil {
 		return err
 	}
 	row := l.checkpoint
-	row.Value = value
-	err = l.runner.cfg.Checkpoints.Commit(ctx, l.runner.cfg.Checkpoints.Put(row))
-	if _, moved := errors.AsType[*driver.Conflict](err); moved { // another process runs the handler too: go on where it came to
-		return l.loadCheckpoint(ctx)
-	}
-	if err != nil {
-		return err
-	}
 	row.Version++
+	row.Value = value
+	if err := l.lease.commit(ctx, l.runner.cfg.Checkpoints.Set(row)); err != nil {
+		return err
+	}
 	l.mu.Lock()
-	l.checkpoint, l.position = row, position
+	l.checkpoint, l.position, l.sought = row, position, position
 	l.mu.Unlock()
+	l.runner.passed(l, position)
 	return nil
 }
 
-// retryDue gives the records aside whose time has come another attempt.
-func (l *line) retryDue(ctx context.Context) {
-	now := l.runner.cfg.Now().UnixMilli()
-	l.mu.Lock()
-	var due []*parked
-	for _, p := range l.aside {
-		if p.Next != 0 && p.Next <= now {
-			due = append(due, p)
-		}
-	}
-	l.mu.Unlock()
-	for _, p := range due {
-		if ctx.Err() != nil {
-			return
-		}
-		if err := l.catchUp(ctx, p); err != nil && ctx.Err() == nil {
-			l.runner.cfg.Log.ErrorContext(ctx, "a record that waits aside could not be tried", "handler", l.reg.Name, "error", err)
-		}
-	}
-}
-
-// catchUp runs the handler for the commands of a record aside, from the one that failed to the current one, and lets
-// the record back in line. It returns an error only where the store fails.
-func (l *line) catchUp(ctx context.Context, p *parked) error {
-	sc, ok := scopeOf(p.PK, "", l.reg.Name)
-	if !ok {
-		return l.release(ctx, p, p.Version)
-	}
-	key, err := record.ParseKey(sc, p.PK, p.SK)
-	if err != nil {
-		return l.release(ctx, p, p.Version)
-	}
-	view, err := l.runner.cfg.Store.In(sc)
-	if err != nil {
-		return err
-	}
-	current, err := view.Get(ctx, key)
-	if err != nil {
-		return err
-	}
-	if current == nil {
-		return l.release(ctx, p, p.Version)
-	}
-	next := *p
-	run := func(version int64, handle func(context.Context, *record.Record) error) (done bool, err error) {
-		cmd, err := view.Command(ctx, key, version)
-		if err != nil || cmd == nil {
-			return err == nil, err
-		}
-		if err := handle(ctx, cmd); err != nil {
-			if ctx.Err() != nil {
-				return false, ctx.Err()
-			}
-			return false, l.failed(ctx, &next, err)
-		}
-		return true, nil
-	}
-	if next.Undo {
-		for n := current.Version; n >= next.Version; n-- {
-			if done, err := run(n, l.down); !done {
-				return err
-			}
-		}
-		next.Undo = false
-	}
-	for ; next.Version <= current.Version; next.Version++ {
-		if done, err := run(next.Version, l.up); !done {
-			return err
-		}
-		next.Attempts = 0
-	}
-	return l.release(ctx, p, current.Version)
-}
-
-// release lets a record back in line, its commands up to version handled.
-func (l *line) release(ctx context.Context, p *parked, version int64) error {
-	if err := l.runner.cfg.Parked.Commit(ctx, l.runner.cfg.Parked.Delete(p.row)); err != nil {
-		return err
-	}
-	l.mu.Lock()
-	delete(l.aside, p.key())
-	l.caught[p.key()] = version
-	l.mu.Unlock()
-	return nil
-}
-
-// untilNext is how long the line may rest: until the next attempt of a record aside, at most a second after a failure.
-func (l *line) untilNext(failed bool) time.Duration {
-	rest := time.Minute
-	if failed {
-		rest = time.Second
-	}
+// untilNext is how long the line may rest: until the next attempt of a record aside, or the next look for orders.
+func (l *line) untilNext() time.Duration {
+	rest := l.lease.term / 4
 	now := l.runner.cfg.Now().UnixMilli()
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -402,10 +255,16 @@ func (l *line) untilNext(failed bool) time.Duration {
 	return rest
 }
 
+func (l *line) setHeld(held bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.held = held
+}
+
 func (l *line) status() Status {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	s := Status{Name: l.reg.Name, Module: l.reg.Module, Position: string(l.position)}
+	s := Status{Name: l.reg.Name, Module: l.reg.Module, Position: string(l.position), Held: l.held}
 	for _, p := range l.aside {
 		if p.Next == 0 {
 			s.Parked++
@@ -414,19 +273,4 @@ func (l *line) status() Status {
 		}
 	}
 	return s
-}
-
-// stateOf says whether a version of a record waits: "parked", "retrying", or "" where the line knows nothing of it.
-func (l *line) stateOf(key recordKey, version int64) string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	p, ok := l.aside[key]
-	switch {
-	case !ok || version < p.Version:
-		return ""
-	case p.Next == 0:
-		return "parked"
-	default:
-		return "retrying"
-	}
 }

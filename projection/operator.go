@@ -9,6 +9,7 @@ import (
 	"github.com/tenantry/tenantry/fault"
 	"github.com/tenantry/tenantry/internal/scope"
 	"github.com/tenantry/tenantry/record"
+	"github.com/tenantry/tenantry/storage"
 )
 
 // Parked is a record whose handler failed, as an operator sees it.
@@ -50,74 +51,122 @@ func (l *line) parkedOf(sc scope.Scope) (out []Parked) {
 	return out
 }
 
-// Retry gives a parked record its attempts back and tries it at once. It fails with fault.NotFound where the record
-// does not wait for that handler, and with fault.Unavailable where the handlers don't run.
+// order is what an operator wants of a handler. It is kept, so that the process that runs the handler carries it out, whoever took
+// it, and carries it out once: the row goes in the commit of what it does.
+type order struct {
+	Do      string `json:"do"` // retry, skip or replay
+	PK      string `json:"pk"`
+	SK      string `json:"sk"`
+	Version int64  `json:"version"` // the command that waits; with replay the first to take back
+}
+
+// Retry gives a parked record its attempts back and has it tried at once, within a second where another process runs the
+// handler. It fails with fault.NotFound where the record does not wait for that handler, and with fault.Unavailable where
+// the handlers don't run.
 func (r *Runner) Retry(ctx context.Context, handler string, key record.Key) error {
-	return r.amend(ctx, handler, key, func(p *parked) { p.Attempts = 0 })
+	return r.amend(ctx, handler, "retry", key)
 }
 
 // Skip gives up the command that failed and goes on with the one after it; in a replay that can't take back, it gives up
-// taking back and goes on with carrying out. It fails as Retry does.
+// taking back and goes on with carrying out. Of two operators who skip one command, one does. It fails as Retry does.
 func (r *Runner) Skip(ctx context.Context, handler string, key record.Key) error {
-	return r.amend(ctx, handler, key, func(p *parked) {
-		if !p.Undo {
-			p.Version++
-		}
-		p.Attempts, p.Undo = 0, false
-	})
+	return r.amend(ctx, handler, "skip", key)
 }
 
-func (r *Runner) amend(ctx context.Context, handler string, key record.Key, change func(*parked)) error {
-	return r.ask(ctx, handler, func(ctx context.Context, l *line) error {
-		waiting, ok := l.aside[recordKey{key.PK(), key.SK()}]
-		if !ok {
-			return fault.New(fault.NotFound, "projection", "this record does not wait for this handler")
-		}
-		next := *waiting
-		change(&next)
-		return l.tryNow(ctx, &next)
-	})
+func (r *Runner) amend(ctx context.Context, handler, do string, key record.Key) error {
+	l, err := r.find(handler)
+	if err != nil {
+		return err
+	}
+	waiting, err := r.cfg.Parked.Get(ctx, owner, l.asideKey(recordKey{key.PK(), key.SK()}))
+	if err != nil {
+		return err
+	}
+	var p parked
+	if err := waiting.Value.Decode(&p); err != nil {
+		return err
+	}
+	if waiting.Version == 0 && r.runs() {
+		return fault.New(fault.NotFound, "projection", "this record does not wait for this handler")
+	}
+	return r.order(ctx, l, order{Do: do, PK: key.PK(), SK: key.SK(), Version: p.Version})
 }
 
 // Replay runs a handler anew for a record from a version on: Down for what was carried out, newest first, then Up in
 // order. The record stands aside until that is done. It is for a handler whose defect was mended. It fails with fault.NotFound
 // where there is no handler of the name, and with fault.Unavailable where the handlers don't run.
 func (r *Runner) Replay(ctx context.Context, handler string, key record.Key, from int64) error {
-	return r.ask(ctx, handler, func(ctx context.Context, l *line) error {
-		p := &parked{Handler: handler, PK: key.PK(), SK: key.SK(), Version: max(1, from), Undo: true}
-		if waiting, ok := l.aside[p.key()]; ok {
-			p.Version = min(p.Version, waiting.Version)
-		}
-		return l.tryNow(ctx, p)
-	})
-}
-
-// ask has a handler's line do something between its other work, and returns what came of it.
-func (r *Runner) ask(ctx context.Context, handler string, do func(context.Context, *line) error) error {
 	l, err := r.find(handler)
 	if err != nil {
 		return err
 	}
-	r.mu.Lock()
-	running := r.running
-	r.mu.Unlock()
-	stopped := fault.New(fault.Unavailable, "projection", "the handlers don't run in this process")
-	if !running {
-		return stopped
-	}
-	ask := request{do: func(ctx context.Context) error { return do(ctx, l) }, done: make(chan error, 1)}
-	select {
-	case l.requests <- ask:
-		return <-ask.done
-	case <-l.ended:
-		return stopped
-	case <-ctx.Done():
-		return ctx.Err()
-	}
+	return r.order(ctx, l, order{Do: "replay", PK: key.PK(), SK: key.SK(), Version: max(1, from)})
 }
 
-// tryNow keeps a record aside for an attempt at once.
-func (l *line) tryNow(ctx context.Context, p *parked) error {
-	p.Next = l.runner.cfg.Now().UnixMilli()
-	return l.keep(ctx, p)
+func (r *Runner) runs() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.running
+}
+
+func (r *Runner) order(ctx context.Context, l *line, o order) error {
+	if !r.runs() {
+		return fault.New(fault.Unavailable, "projection", "the handlers don't run in this process")
+	}
+	value, err := record.EncodeAttributes(o)
+	if err != nil {
+		return err
+	}
+	row := storage.Row{Owner: owner, SK: l.orders() + record.NewID(), Value: value}
+	if err := r.cfg.Leases.Commit(ctx, r.cfg.Leases.Put(row)); err != nil {
+		return err
+	}
+	l.nudge()
+	return nil
+}
+
+// orders is what the sort keys of a line's orders begin with.
+func (l *line) orders() string { return l.reg.Name + record.Separator }
+
+// obey carries out what operators ordered.
+func (l *line) obey(ctx context.Context) error {
+	rows, err := l.runner.cfg.Leases.List(ctx, owner, l.orders(), "", batch)
+	if err != nil {
+		return err
+	}
+	for _, row := range rows {
+		var o order
+		if err := row.Value.Decode(&o); err != nil {
+			return err
+		}
+		if err := l.carryOut(ctx, o, l.runner.cfg.Leases.Delete(row)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// carryOut keeps what an order makes of a record aside, and with it that the order is done.
+func (l *line) carryOut(ctx context.Context, o order, done storage.SystemWrite) error {
+	next := parked{Handler: l.reg.Name, PK: o.PK, SK: o.SK, Version: o.Version, Undo: true}
+	waiting, ok := l.aside[next.key()]
+	switch {
+	case o.Do == "replay":
+		if ok {
+			next.Version = min(next.Version, waiting.Version)
+		}
+	case !ok || waiting.Version != o.Version: // it came back in line meanwhile
+		return l.lease.commit(ctx, done)
+	default:
+		next = *waiting
+		next.Attempts = 0
+		if o.Do == "skip" {
+			if !next.Undo {
+				next.Version++
+			}
+			next.Undo = false
+		}
+	}
+	next.Next = l.runner.cfg.Now().UnixMilli()
+	return l.keep(ctx, &next, done)
 }

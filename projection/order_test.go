@@ -199,33 +199,6 @@ func (r refusing) Commit(ctx context.Context, b driver.Batch) (driver.Position, 
 	return r.Engine.Commit(ctx, b)
 }
 
-// Two processes that run one handler take turns with its checkpoint, and neither stands still.
-func TestTwoProcessesRunOneHandler(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		src := memory.New()
-		one, two := &recorder{}, &recorder{}
-		worlds := []*worldtest.World{worldtest.New(t, src, worldtest.Options{Handlers: handlers(one)}), worldtest.New(t, src, worldtest.Options{Handlers: handlers(two)})}
-		for _, w := range worlds {
-			w.Start()
-		}
-		for i := range 10 {
-			publish(worlds[i%2], "acme", "1")
-			synctest.Wait()
-		}
-		for i, w := range worlds {
-			if s := status(w); s.Position != string(end(w)) {
-				t.Errorf("process %d stands at %s of %s", i, s.Position, end(w))
-			}
-		}
-		for v := 1; v <= 10; v++ {
-			call := fmt.Sprintf("up acme/1@%d", v)
-			if n := count(one.seen(""), call) + count(two.seen(""), call); n < 1 || n > 2 {
-				t.Errorf("%s came %d times", call, n)
-			}
-		}
-	})
-}
-
 func count(calls []string, call string) (n int) {
 	for _, c := range calls {
 		if c == call {

@@ -46,8 +46,16 @@ type Config struct {
 	// ModuleOf returns the module of an entity type.
 	ModuleOf func(record.EntityType) string
 
-	// Checkpoints and Parked keep positions and parked records.
-	Checkpoints, Parked storage.Keeper
+	// Checkpoints and Parked keep positions and parked records; Leases keeps which process runs a handler, and what operators
+	// order.
+	Checkpoints, Parked, Leases storage.Keeper
+
+	// Owner is what this process is called in leases; no other process may have the same. Defaults to a new identifier.
+	Owner string
+
+	// Term is after how long without a renewal another process takes a lease: a holder that dies is followed within a quarter
+	// more. It is the same in all processes. Defaults to 4 seconds.
+	Term time.Duration
 
 	// Attempts is how often a handler tries a command before its record is parked. Defaults to 8.
 	Attempts int
@@ -65,7 +73,7 @@ type Config struct {
 	Now func() time.Time
 }
 
-// Runner runs the handlers of one process. Start it once; Close ends it.
+// Runner runs handlers, each in one of the processes that share a store. Start it once; Close ends it.
 type Runner struct {
 	cfg    Config
 	seed   maphash.Seed
@@ -76,6 +84,7 @@ type Runner struct {
 	mu      sync.Mutex
 	running bool
 	waiters map[recordKey][]*waiter
+	early   bool // the store says a command's place in the feed when it commits
 }
 
 type recordKey struct{ pk, sk string }
@@ -95,6 +104,12 @@ func New(cfg Config) *Runner {
 	}
 	if cfg.Lanes == 0 {
 		cfg.Lanes = 8
+	}
+	if cfg.Owner == "" {
+		cfg.Owner = record.NewID()
+	}
+	if cfg.Term == 0 {
+		cfg.Term = 4 * time.Second
 	}
 	if cfg.Log == nil {
 		cfg.Log = slog.Default()
@@ -120,7 +135,7 @@ func (r *Runner) Start(ctx context.Context) error {
 			return fault.New(fault.InvalidRequest, "projection.Start", "handler %q: a handler has a name of its own, a letter and up to 62 of a-z, 0-9 and -", name)
 		}
 		names[l.reg.Name] = true
-		if err := l.load(ctx); err != nil {
+		if _, err := l.load(ctx, true); err != nil {
 			return err
 		}
 	}
@@ -147,94 +162,24 @@ func (r *Runner) Close() {
 		for _, w := range ws {
 			if len(w.lines) > 0 {
 				close(w.done)
+				clear(w.lines) // nobody is told twice
 			}
 		}
 	}
 	clear(r.waiters)
 }
 
-// waiter waits for the lines of a command's module.
-type waiter struct {
-	version int64
-	lines   map[*line]bool // that are not done with the command; guarded by Runner.mu
-	done    chan struct{}
-}
-
-func (w *waiter) settled(l *line) {
-	if w.lines[l] {
-		delete(w.lines, l)
-		if len(w.lines) == 0 {
-			close(w.done)
-		}
-	}
-}
-
-// Expect is command.Handlers' side: wait blocks until every handler of module has handled cmd, or set its record aside.
-func (r *Runner) Expect(module string, cmd *record.Record) (wait func(context.Context) error, cancel func()) {
-	w := &waiter{version: cmd.Version, lines: map[*line]bool{}, done: make(chan struct{})}
-	for _, l := range r.lines {
-		if l.reg.Module == "" || l.reg.Module == module {
-			w.lines[l] = true
-		}
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if len(w.lines) == 0 || !r.running {
-		return func(context.Context) error { return nil }, func() {}
-	}
-	key := keyOf(cmd)
-	r.waiters[key] = append(r.waiters[key], w)
-	wait = func(ctx context.Context) error {
-		if ctx.Value(insideKey{}) != nil { // a handler that waited for its own line would wait for ever
-			return nil
-		}
-		select {
-		case <-w.done:
-			return nil
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
-	return wait, func() { r.forget(key, w) }
-}
-
-func (r *Runner) forget(key recordKey, gone *waiter) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	kept := r.waiters[key][:0]
-	for _, w := range r.waiters[key] {
-		if w != gone {
-			kept = append(kept, w)
-		}
-	}
-	if len(kept) == 0 {
-		delete(r.waiters, key)
-		return
-	}
-	r.waiters[key] = kept
-}
-
-// settled tells those who wait for a version of a record that a line is done with it.
-func (r *Runner) settled(l *line, key recordKey, version int64) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for _, w := range r.waiters[key] {
-		if w.version == version {
-			w.settled(l)
-		}
-	}
-}
-
 // Status is where one handler stands.
 type Status struct {
 	Name     string `json:"name"`
 	Module   string `json:"module"`
+	Held     bool   `json:"held"`     // this process runs it; what it says of another's is up to a second old
 	Position string `json:"position"` // the last change that is wholly behind it
 	Aside    int    `json:"aside"`    // records that wait for another attempt
 	Parked   int    `json:"parked"`   // records that wait for an operator
 }
 
-// Status returns where each handler of this process stands. It needs the System capability.
+// Status returns where each handler stands. It needs the System capability.
 func (r *Runner) Status(ctx context.Context, sys scope.System) ([]Status, error) {
 	if err := sys.Note(ctx); err != nil {
 		return nil, err
@@ -246,8 +191,8 @@ func (r *Runner) Status(ctx context.Context, sys scope.System) ([]Status, error)
 	return out, nil
 }
 
-// Waiting says whether a version of a record waits for a handler that failed: "parked", "retrying", or "" where no
-// handler of this process failed for it.
+// Waiting says whether a version of a record waits for a handler that failed: "parked", "retrying", or "" where none
+// failed for it.
 func (r *Runner) Waiting(cmd *record.Record) string {
 	state := ""
 	for _, l := range r.lines {

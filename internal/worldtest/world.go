@@ -37,11 +37,12 @@ type Options struct {
 	// Companions is given a maker of keepers. Defaults to none.
 	Companions func(keeper func(word string) storage.Keeper) map[record.EntityType][]command.Companion
 
-	// Handlers, Attempts, Backoff and Lanes are the projection's. The handlers run after Start.
+	// Handlers, Attempts, Backoff, Lanes and Term are the projection's. The handlers run after Start.
 	Handlers []projection.Registration
 	Attempts int
 	Backoff  func(attempt int) time.Duration
 	Lanes    int
+	Term     time.Duration
 
 	Now func() time.Time // defaults to time.Now
 	Log *slog.Logger     // defaults to nowhere
@@ -87,7 +88,7 @@ func New(t testing.TB, src driver.Source, opts Options) *World {
 		t.Fatal(err)
 	}
 	w.Runner = projection.New(projection.Config{Store: w.Store, Registrations: opts.Handlers, ModuleOf: w.moduleOf,
-		Checkpoints: w.Keeper("CHECKPOINT"), Parked: w.Keeper("PARKED"), Attempts: opts.Attempts, Backoff: opts.Backoff, Lanes: opts.Lanes, Log: opts.Log, Now: opts.Now})
+		Checkpoints: w.Keeper("CHECKPOINT"), Parked: w.Keeper("PARKED"), Leases: w.Keeper("LEASE"), Term: opts.Term, Attempts: opts.Attempts, Backoff: opts.Backoff, Lanes: opts.Lanes, Log: opts.Log, Now: opts.Now})
 	w.Tail = feed.New(w.Store, opts.Log)
 	cfg := command.Config{Store: w.Store, Entities: w.Entities, Handlers: w.Runner, Committed: w.Tail.Committed, Now: opts.Now,
 		Receipts: w.Keeper("RECEIPT"), Codes: w.Keeper("CODE"), Partitions: w.Keeper("PARTITIONS")}
