@@ -35,9 +35,12 @@ type Config struct {
 	// Store is where the data is: sqlite.At(dir), memory.New().
 	Store driver.Source
 
-	// Keyring is the built-in issuer. Defaults to one that is held in memory: tokens and cursors of an earlier
-	// process don't work then.
+	// Keyring is the built-in issuer. Defaults to the keys in the store where there is a MasterKey, and else to one that is held in
+	// memory: tokens and cursors of another process don't work then.
 	Keyring *auth.Keyring
+
+	// MasterKey seals the keys of the built-in issuer in the store: for a store that several processes share. Defaults to none.
+	MasterKey auth.MasterKey
 
 	// Issuers are the external issuers of tokens. Defaults to none.
 	Issuers []auth.Issuer
@@ -147,11 +150,6 @@ func Open(ctx context.Context, cfg Config) (*App, error) {
 
 func (a *App) open(ctx context.Context) (err error) {
 	cfg := a.cfg
-	if cfg.Keyring == nil {
-		if a.cfg.Keyring, err = auth.NewKeyring(auth.KeyringOptions{CrossTenantRoles: cfg.CrossTenantRoles, Now: cfg.Now}); err != nil {
-			return err
-		}
-	}
 	types := slices.Concat(cfg.Entities, members.Declarations(), settings.Declarations(), []entity.Type{tenants.Declaration(), audit.Declaration()})
 	for _, name := range reserved {
 		types = append(types, entity.Type{Name: record.MustEntityType(name), Owned: true})
@@ -160,6 +158,9 @@ func (a *App) open(ctx context.Context) (err error) {
 		return err
 	}
 	if a.store, err = storage.Open(ctx, cfg.Store, storage.Options{Shared: a.entities.Shared, Observe: cfg.Observe}); err != nil {
+		return err
+	}
+	if err := a.openKeyring(ctx); err != nil {
 		return err
 	}
 	cursors, err := storage.NewCursors(a.cfg.Keyring.CursorKey())

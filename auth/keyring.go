@@ -7,7 +7,6 @@ import (
 	"crypto/hkdf"
 	"crypto/sha256"
 	"log/slog"
-	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -38,33 +37,37 @@ type KeyringOptions struct {
 	Log *slog.Logger
 }
 
-// fileOfKeysEvery is how often a Keyring looks at its file, and missedEvery how often where a token names a key that it
-// doesn't have: the key may be one that another process has begun to sign with.
-const (
-	fileOfKeysEvery = 250 * time.Millisecond
-	missedEvery     = 10 * time.Millisecond
-)
-
 // Keyring is the built-in issuer: the Ed25519 keys that its tokens are verified with, the one of them that signs, and
 // the secret that seals cursors. It may be used concurrently. As a KeySource it stands for its public keys.
 //
 // One from OpenKeyring follows its file: what RotateKey and RetireKey do, in this process or another, counts within 250 ms,
-// for signing, verifying and JWKS. The end of a key's overlap counts to the moment. A file that went bad, or away, is
-// logged, and the keys read last stay in force.
+// for signing, verifying and JWKS; one from StoredKeys follows its store within a second. The end of a key's overlap counts to the
+// moment. A file or a store that went bad, or away, is logged, and the keys read last stay in force.
 type Keyring struct {
 	issuer, audience string
 	cross            CrossTenantRoles
 	now              func() time.Time
 	log              *slog.Logger
-	path             string // of the file, "" for none
+	home             home // where the keys are kept, nil for memory
 	cursorKey        []byte
 
 	ring   atomic.Pointer[ring]
-	looked atomic.Int64 // when the file was looked at last, in Unix nanoseconds
+	looked atomic.Int64 // when the home was looked at last, in Unix nanoseconds
 
-	mu   sync.Mutex  // held while looking
-	read os.FileInfo // of the file read last
-	last string      // what was logged last, so that it is logged once
+	mu   sync.Mutex // held while looking
+	last string     // what was logged last, so that it is logged once
+}
+
+// home is where the secrets of a Keyring are kept. Its methods are not called concurrently.
+type home interface {
+	// read returns the secrets; nil where they are those that it returned last.
+	read() (*secrets, error)
+
+	// every says how often to look: as a rule, and where a token names a key that the Keyring doesn't have, which may be one that
+	// another process has begun to sign with.
+	every() (usual, missed time.Duration)
+
+	String() string // for the log
 }
 
 // NewKeyring returns a Keyring with a new key, held in memory only: for a store in memory, and for tests. Its key never
@@ -123,7 +126,7 @@ func (k *Keyring) JWKS() []byte { return k.at(k.now()).jwks() }
 // it. The slice is the caller's.
 func (k *Keyring) CursorKey() []byte { return slices.Clone(k.cursorKey) }
 
-// Secret returns 32 bytes that only who has the file of keys can know, derived from the cursor key (HKDF-SHA256, RFC 5869,
+// Secret returns 32 bytes that only who has the keys can know, derived from the cursor key (HKDF-SHA256, RFC 5869,
 // with label as info): another secret for each label. Like the cursor key it stays the same through rotation. The
 // slice is the caller's.
 func (k *Keyring) Secret(label string) []byte {
@@ -141,9 +144,10 @@ func (k *Keyring) current(_ context.Context, now time.Time) (*keySet, error) {
 }
 
 func (k *Keyring) missed(_ context.Context, now time.Time) (*keySet, error) {
-	if k.path != "" {
+	if k.home != nil {
+		_, every := k.home.every()
 		k.mu.Lock() // so that whoever looks at the moment is waited for
-		k.look(now, missedEvery)
+		k.look(now, every)
 		k.mu.Unlock()
 	}
 	return k.at(now).public, nil
@@ -153,9 +157,11 @@ func (k *Keyring) close() {}
 
 // at returns the keys in force at a time.
 func (k *Keyring) at(now time.Time) *ring {
-	if k.path != "" && k.isDue(now, fileOfKeysEvery) && k.mu.TryLock() {
-		k.look(now, fileOfKeysEvery)
-		k.mu.Unlock()
+	if k.home != nil {
+		if every, _ := k.home.every(); k.isDue(now, every) && k.mu.TryLock() {
+			k.look(now, every)
+			k.mu.Unlock()
+		}
 	}
 	for {
 		r := k.ring.Load()
@@ -166,13 +172,13 @@ func (k *Keyring) at(now time.Time) *ring {
 	}
 }
 
-// isDue reports whether the file was not looked at for so long, or the clock was set back.
+// isDue reports whether the home was not looked at for so long, or the clock was set back.
 func (k *Keyring) isDue(now time.Time, every time.Duration) bool {
 	since := time.Duration(now.UnixNano() - k.looked.Load())
 	return since >= every || since < 0
 }
 
-// look reads the file if it is due and another one than the one read last. The caller holds k.mu.
+// look reads the keys if that is due and they are others than those read last. The caller holds k.mu.
 func (k *Keyring) look(now time.Time, every time.Duration) {
 	if !k.isDue(now, every) {
 		return
@@ -183,21 +189,14 @@ func (k *Keyring) look(now time.Time, every time.Duration) {
 		problem = err.Error()
 	}
 	if problem != "" && problem != k.last {
-		k.log.Warn("the file of keys is bad; the keys read last stay in force", "file", k.path, "error", problem)
+		k.log.Warn("the keys can't be read; those read last stay in force", "keys", k.home.String(), "error", problem)
 	}
 	k.last = problem
 }
 
 func (k *Keyring) reload() error {
-	info, err := os.Stat(k.path)
-	if err != nil {
-		return err
-	}
-	if isSame(info, k.read) {
-		return nil
-	}
-	s, info, err := readSecrets(k.path)
-	if err != nil {
+	s, err := k.home.read()
+	if err != nil || s == nil {
 		return err
 	}
 	r, err := newRing(s)
@@ -205,7 +204,6 @@ func (k *Keyring) reload() error {
 		return err
 	}
 	k.ring.Store(r)
-	k.read = info
 	return nil
 }
 

@@ -37,12 +37,15 @@ func ListKeys(dir string) ([]KeyInfo, error) {
 	if err != nil {
 		return nil, noKeys(op, path, err)
 	}
-	s.prune(time.Now())
-	var list []KeyInfo
+	return s.list(time.Now()), nil
+}
+
+func (s *secrets) list(now time.Time) (list []KeyInfo) {
+	s.prune(now)
 	for _, jwk := range s.Keys {
 		list = append(list, s.info(jwk.KeyID))
 	}
-	return list, nil
+	return list
 }
 
 // RotateKey makes a new key of a data directory, which signs from then on. The keys before it still verify until overlap
@@ -51,28 +54,39 @@ func ListKeys(dir string) ([]KeyInfo, error) {
 // with fault.NotFound where it holds none, and else as OpenKeyring does.
 func RotateKey(dir string, overlap time.Duration) (key KeyInfo, err error) {
 	const op = "auth.RotateKey"
-	if overlap < 0 {
-		return KeyInfo{}, fault.New(fault.InvalidRequest, op, "the overlap is negative; it is how long the keys before the new one still verify, as 24h, or 0 for not at all")
+	if err := checkOverlap(op, overlap); err != nil {
+		return KeyInfo{}, err
 	}
-	err = changeSecrets(op, dir, func(s *secrets, now time.Time) error {
-		for _, jwk := range s.Keys {
-			t := s.Times[jwk.KeyID]
-			if until := now.Add(overlap).UTC(); t.Until.IsZero() || until.Before(t.Until) {
-				t.Until = until
-			}
-			s.setTimes(jwk.KeyID, t)
-		}
-		s.prune(now)
-		if len(s.Keys) >= maxKeys {
-			return fault.New(fault.InvalidRequest, op, "there are %d keys, which is the most; retire some of them first", len(s.Keys))
-		}
-		if err := s.addKey(now); err != nil {
-			return err
-		}
-		key = s.info(s.Active)
-		return nil
+	err = changeSecrets(op, dir, func(s *secrets, now time.Time) (err error) {
+		key, err = s.rotate(op, overlap, now)
+		return err
 	})
 	return key, err
+}
+
+func checkOverlap(op string, overlap time.Duration) error {
+	if overlap < 0 {
+		return fault.New(fault.InvalidRequest, op, "the overlap is negative; it is how long the keys before the new one still verify, as 24h, or 0 for not at all")
+	}
+	return nil
+}
+
+func (s *secrets) rotate(op string, overlap time.Duration, now time.Time) (KeyInfo, error) {
+	for _, jwk := range s.Keys {
+		t := s.Times[jwk.KeyID]
+		if until := now.Add(overlap).UTC(); t.Until.IsZero() || until.Before(t.Until) {
+			t.Until = until
+		}
+		s.setTimes(jwk.KeyID, t)
+	}
+	s.prune(now)
+	if len(s.Keys) >= maxKeys {
+		return KeyInfo{}, fault.New(fault.InvalidRequest, op, "there are %d keys, which is the most; retire some of them first", len(s.Keys))
+	}
+	if err := s.addKey(now); err != nil {
+		return KeyInfo{}, err
+	}
+	return s.info(s.Active), nil
 }
 
 // RetireKey ends a key of a data directory at once: tokens that it signed are refused. It fails with
@@ -80,15 +94,17 @@ func RotateKey(dir string, overlap time.Duration) (key KeyInfo, err error) {
 // OpenKeyring does.
 func RetireKey(dir, kid string) error {
 	const op = "auth.RetireKey"
-	return changeSecrets(op, dir, func(s *secrets, _ time.Time) error {
-		if kid == s.Active {
-			return fault.New(fault.InvalidRequest, op, "this key signs, so it can't be retired; rotate first, then retire it")
-		}
-		if !s.remove(func(id string) bool { return id == kid }) {
-			return fault.New(fault.NotFound, op, "there is no such key; list the keys to see those that there are")
-		}
-		return nil
-	})
+	return changeSecrets(op, dir, func(s *secrets, _ time.Time) error { return s.retire(op, kid) })
+}
+
+func (s *secrets) retire(op, kid string) error {
+	if kid == s.Active {
+		return fault.New(fault.InvalidRequest, op, "this key signs, so it can't be retired; rotate first, then retire it")
+	}
+	if !s.remove(func(id string) bool { return id == kid }) {
+		return fault.New(fault.NotFound, op, "there is no such key; list the keys to see those that there are")
+	}
+	return nil
 }
 
 // changeSecrets replaces the file of keys by what change makes of it. Changes at the same time come one after the other.

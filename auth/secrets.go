@@ -72,21 +72,50 @@ func (s *secrets) addKey(now time.Time) error {
 // fault.Internal where the file can't be read, written or understood.
 func OpenKeyring(dir string, opts KeyringOptions) (*Keyring, error) {
 	k := opts.keyring()
-	k.path = filepath.Join(dir, secretsFile)
+	file := &file{path: filepath.Join(dir, secretsFile)}
+	k.home = file
 	k.looked.Store(k.now().UnixNano())
-	s, info, err := readSecrets(k.path)
+	s, err := file.read()
 	if errors.Is(err, fs.ErrNotExist) {
-		if err = createSecrets(k.path, k.now()); err == nil {
-			s, info, err = readSecrets(k.path)
+		if err = createSecrets(file.path, k.now()); err == nil {
+			s, err = file.read()
 		}
 	}
 	if err == nil {
-		k.read, err = info, k.use(s)
+		err = k.use(s)
 	}
 	if err != nil {
-		return nil, unusable("auth.OpenKeyring", k.path, err)
+		return nil, unusable("auth.OpenKeyring", file.path, err)
 	}
 	return k, nil
+}
+
+// file is the file of keys of a data directory.
+type file struct {
+	path string
+	last os.FileInfo // of the file read last
+}
+
+func (f *file) String() string { return f.path }
+
+func (f *file) every() (usual, missed time.Duration) {
+	return 250 * time.Millisecond, 10 * time.Millisecond
+}
+
+func (f *file) read() (*secrets, error) {
+	info, err := os.Stat(f.path)
+	if err != nil || f.last != nil && isSame(info, f.last) {
+		return nil, err
+	}
+	s, info, err := readSecrets(f.path)
+	if err == nil {
+		_, err = newRing(s)
+	}
+	if err != nil {
+		return nil, err
+	}
+	f.last = info
+	return s, nil
 }
 
 // unusable returns the error for a file of keys that can't be read, written or understood.
@@ -115,8 +144,17 @@ func readSecrets(path string) (*secrets, os.FileInfo, error) {
 	if err != nil {
 		return nil, nil, err
 	}
+	s, err := parseSecrets(text)
+	return s, info, err
+}
+
+func parseSecrets(text []byte) (*secrets, error) {
 	s := new(secrets)
-	return s, info, json.Unmarshal(text, s, json.RejectUnknownMembers(true))
+	return s, json.Unmarshal(text, s, json.RejectUnknownMembers(true))
+}
+
+func (s *secrets) text() ([]byte, error) {
+	return json.Marshal(s, jsontext.Multiline(true), json.Deterministic(true))
 }
 
 // createSecrets makes the file unless it exists by then.
@@ -139,7 +177,7 @@ func createSecrets(path string, now time.Time) error {
 // write writes s into a new file beside path, of mode 0600 and the owner of another one, nil for this process's, and lets
 // place put it there: so it appears whole, on disk, or not at all.
 func (s *secrets) write(path string, owner os.FileInfo, place func(written string) error) error {
-	text, err := json.Marshal(s, jsontext.Multiline(true), json.Deterministic(true))
+	text, err := s.text()
 	if err != nil {
 		return err
 	}
