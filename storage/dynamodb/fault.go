@@ -21,10 +21,12 @@ const (
 	maxPause    = time.Second
 )
 
-// pause waits a random time that grows with the attempts, so that those who met don't meet again.
+// rest returns a random time that grows with the attempts, so that those who met don't meet again.
+func rest(attempt int) time.Duration { return rand.N(min(maxPause, firstPause<<min(attempt, 10))) }
+
+// pause waits that long.
 func pause(ctx context.Context, attempt int) error {
-	limit := min(maxPause, firstPause<<min(attempt, 10))
-	t := time.NewTimer(rand.N(limit))
+	t := time.NewTimer(rest(attempt))
 	defer t.Stop()
 	select {
 	case <-t.C:

@@ -17,16 +17,15 @@ type item = map[string]types.AttributeValue
 // attributeNames are the attributes that this engine reads and writes, the key excepted: those of mbc-cqrs-serverless, and
 // source and metadata. An item's other attributes, its taskToken for one, stay as they are when it is rewritten.
 var attributeNames = []string{"id", "code", "name", "tenantCode", "type", "version", "isDeleted", "seq", "ttl", "attributes", "metadata",
-	"cpk", "csk", "source", "requestId", "createdAt", "createdBy", "createdIp", "updatedAt", "updatedBy", "updatedIp", "status", "syncMode"}
+	"source", "requestId", "createdAt", "createdBy", "createdIp", "updatedAt", "updatedBy", "updatedIp", "status", "syncMode", "cpk", "csk"}
 
-// placeholders name attributes in expressions, where some of them are reserved words.
-var placeholders = func() map[string]string {
-	names := make(map[string]string, len(attributeNames))
-	for _, name := range attributeNames {
-		names["#"+name] = name
+// namesOf returns the attributes of the items of c. A command's cpk and csk, which say what it was made from, are the other framework's.
+func namesOf(c driver.Collection) []string {
+	if c == driver.Command {
+		return attributeNames[:len(attributeNames)-2]
 	}
-	return names
-}()
+	return attributeNames
+}
 
 func versioned(c driver.Collection) bool { return c == driver.Command || c == driver.History }
 

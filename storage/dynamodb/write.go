@@ -77,7 +77,7 @@ func (e *engine) transaction(ctx context.Context, b driver.Batch) (*dynamodb.Tra
 		if w.If.Kind == driver.IfAbsent || w.Collection == driver.System {
 			in.TransactItems[i].Put = cond.put(table, it)
 		} else {
-			in.TransactItems[i].Update = cond.update(table, it)
+			in.TransactItems[i].Update = cond.update(table, w.Collection, it)
 		}
 	}
 	if total > maxBatch {
@@ -146,10 +146,11 @@ func (c condition) put(table string, it item) *types.Put {
 		ExpressionAttributeValues: values, ReturnValuesOnConditionCheckFailure: allOld}
 }
 
-// update sets the attributes that it has and removes those of attributeNames that it hasn't.
-func (c condition) update(table string, it item) *types.Update {
+// update sets the attributes that it has and removes those that items of its collection can have and it hasn't.
+func (c condition) update(table string, of driver.Collection, it item) *types.Update {
 	var set, remove []string
-	for _, name := range attributeNames {
+	for _, name := range namesOf(of) {
+		c.names["#"+name] = name
 		if v, ok := it[name]; ok {
 			set = append(set, "#"+name+" = :"+name)
 			c.values[":"+name] = v
@@ -163,7 +164,7 @@ func (c condition) update(table string, it item) *types.Update {
 	}
 	cond, _, _ := c.parts()
 	return &types.Update{TableName: &table, Key: item{"pk": it["pk"], "sk": it["sk"]}, UpdateExpression: &expression,
-		ConditionExpression: cond, ExpressionAttributeNames: placeholders, ExpressionAttributeValues: c.values,
+		ConditionExpression: cond, ExpressionAttributeNames: c.names, ExpressionAttributeValues: c.values,
 		ReturnValuesOnConditionCheckFailure: allOld}
 }
 
@@ -181,18 +182,18 @@ func (e *engine) transact(ctx context.Context, in *dynamodb.TransactWriteItemsIn
 		switch {
 		case ctx.Err() != nil:
 			return ctx.Err()
-		case v.conflict != nil || v.mismatch:
-			if lost || v.mismatch {
-				if made, err := e.made(ctx, b); made || err != nil {
-					return err
-				}
+		case v.conflict == nil && (!v.again || attempt+1 == maxAttempts):
+			return translate(ctx, err, "dynamodb.Commit")
+		case v.mismatch || v.conflict != nil && lost:
+			if made, err := e.made(ctx, b); made || err != nil {
+				return err
 			}
 			if v.conflict != nil {
 				return v.conflict
 			}
-			return translate(ctx, err, "dynamodb.Commit")
-		case !v.again || attempt+1 == maxAttempts:
-			return translate(ctx, err, "dynamodb.Commit")
+			in.ClientRequestToken = aws.String(rand.Text()) // what the server has under the old one wrote nothing of this batch
+		case v.conflict != nil:
+			return v.conflict
 		}
 		lost = lost || v.lost
 		if err := pause(ctx, attempt); err != nil {
@@ -208,7 +209,7 @@ func once(o *dynamodb.Options) { o.Retryer = aws.NopRetryer{} }
 type verdict struct {
 	conflict *driver.Conflict // a condition does not hold
 	mismatch bool             // the server has the token with another content
-	again    bool             // it is worth trying again
+	again    bool             // it is worth trying again, a mismatch included
 	lost     bool             // the writes may have been made
 }
 
@@ -217,7 +218,7 @@ func judge(err error, b driver.Batch) verdict {
 		return judgeReasons(cancelled.CancellationReasons, b)
 	}
 	if _, ok := errors.AsType[*types.IdempotentParameterMismatchException](err); ok {
-		return verdict{mismatch: true}
+		return verdict{mismatch: true, again: true}
 	}
 	again, lost := transient(err)
 	return verdict{again: again, lost: lost}
