@@ -114,6 +114,8 @@ var (
 	validModule = regexp.MustCompile(`^[a-z0-9_.]{1,64}$`)
 )
 
+func defaultModule(entityType string) string { return strings.ToLower(entityType) }
+
 func connect(ctx context.Context, cfg Config) (server, error) {
 	if err := ctx.Err(); err != nil {
 		return server{}, err
@@ -122,7 +124,7 @@ func connect(ctx context.Context, cfg Config) (server, error) {
 		return server{}, fault.New(fault.Unavailable, "dynamodb.Open", "the prefix of the tables is <env>-<app>, of A-Z, a-z, 0-9, _, - and .; for example local-demo")
 	}
 	if cfg.Module == nil {
-		cfg.Module = strings.ToLower
+		cfg.Module = defaultModule
 	}
 	options := []func(*config.LoadOptions) error{config.WithHTTPClient(awshttp.NewBuildableClient()), config.WithRetryer(newRetryer), config.WithLogger(logging.Nop{})}
 	if cfg.Region != "" {

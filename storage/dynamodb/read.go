@@ -89,7 +89,7 @@ func (e *engine) batchGet(ctx context.Context, refs []driver.Ref) ([]*record.Rec
 }
 
 // items reads at most driver.MaxBatch rows, and asks again for those that the server had no capacity for.
-func (e *engine) items(ctx context.Context, rows []row) (map[row]item, error) {
+func (s server) items(ctx context.Context, rows []row) (map[row]item, error) {
 	asked := make(map[row]bool, len(rows))
 	request := make(map[string]types.KeysAndAttributes)
 	for _, r := range rows {
@@ -104,7 +104,7 @@ func (e *engine) items(ctx context.Context, rows []row) (map[row]item, error) {
 	}
 	found := make(map[row]item, len(asked))
 	for attempt := 0; len(request) > 0; {
-		out, err := e.db.BatchGetItem(ctx, &dynamodb.BatchGetItemInput{RequestItems: request})
+		out, err := s.db.BatchGetItem(ctx, &dynamodb.BatchGetItemInput{RequestItems: request})
 		if err != nil {
 			return nil, translate(ctx, err, "dynamodb.BatchGet")
 		}
