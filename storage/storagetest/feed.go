@@ -257,7 +257,7 @@ func followed(s *store) {
 		if len(page) < 7 && len(seen) < acknowledged && !s.late {
 			s.Errorf("the feed ended after %d changes when %d were acknowledged", len(seen), acknowledged)
 		}
-		if s.late && last && len(page) == 0 && len(seen) < int(committed.Load()) {
+		if s.late && !s.Failed() && last && len(page) == 0 && len(seen) < int(committed.Load()) {
 			s.settled(after, 1)
 			continue
 		}

@@ -28,7 +28,7 @@ type Gap struct {
 }
 
 // lacks returns whether gaps declare that the feed is not immediate.
-func lacks(t *testing.T, gaps []Gap) (late bool) {
+func lacks(t testing.TB, gaps []Gap) (late bool) {
 	for _, g := range gaps {
 		if g.Capability != ImmediateFeed || g.Reason == "" || late {
 			t.Fatalf("the gap %q (%q) is not one that an engine may declare, once, with a reason", g.Capability, g.Reason)
@@ -64,6 +64,7 @@ func (s *store) settledOn(e driver.Engine, after driver.Position, n int) []drive
 			s.Fatalf("changes after %q: %v", after, err)
 		}
 		if len(changes) >= n || !s.late {
+			s.eachOnce(changes)
 			return changes
 		}
 		select {
@@ -71,6 +72,19 @@ func (s *store) settledOn(e driver.Engine, after driver.Position, n int) []drive
 		case <-deadline:
 			s.Fatalf("the feed has %d changes after %q, and not %d within %v", len(changes), after, n, feedLimit)
 		}
+	}
+}
+
+// eachOnce fails the test where a command is among changes twice.
+func (s *store) eachOnce(changes []driver.Change) {
+	s.Helper()
+	seen := make(map[driver.Ref]bool)
+	for _, c := range changes {
+		ref := driver.RefOf(driver.Command, c.Command)
+		if seen[ref] {
+			s.Errorf("the command %+v is in the feed twice", ref)
+		}
+		seen[ref] = true
 	}
 }
 
