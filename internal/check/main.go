@@ -72,7 +72,8 @@ func command(name string, args ...string) func(context.Context, io.Writer) error
 	}
 }
 
-// checkTools installs what a later step needs and the machine lacks: the race detector's C compiler. It fails where it can't.
+// checkTools installs what a later step needs and the machine lacks: the race detector's C compiler, and npm, with which tests get the
+// DynamoDB server that they run against. It fails where it can't.
 func checkTools(ctx context.Context, out io.Writer) error {
 	if _, err := os.Stat("go.mod"); err != nil {
 		return errors.New("there is no go.mod here; run it from the root of the module")
@@ -81,16 +82,25 @@ func checkTools(ctx context.Context, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	if _, err := exec.LookPath(compiler); err == nil {
+	var missing, packages []string
+	for _, tool := range []struct {
+		program  string
+		packages []string
+	}{{compiler, []string{"gcc", "libc6-dev"}}, {"npm", []string{"npm"}}} {
+		if _, err := exec.LookPath(tool.program); err != nil {
+			missing, packages = append(missing, tool.program), append(packages, tool.packages...)
+		}
+	}
+	if len(missing) == 0 {
 		return nil
 	}
 	if _, err := exec.LookPath("apt-get"); err != nil || os.Geteuid() != 0 {
-		return fmt.Errorf("the race detector needs the C compiler %s; install it (Debian: apt-get install gcc libc6-dev)", compiler)
+		return fmt.Errorf("the tests need %s; install what is missing (Debian: apt-get install %s)", strings.Join(missing, " and "), strings.Join(packages, " "))
 	}
 	if err := command("apt-get", "update", "-q")(ctx, out); err != nil {
 		return err
 	}
-	return command("apt-get", "install", "-q", "-y", "--no-install-recommends", "gcc", "libc6-dev")(ctx, out)
+	return command("apt-get", append([]string{"install", "-q", "-y", "--no-install-recommends"}, packages...)...)(ctx, out)
 }
 
 // compiler returns the C compiler that Go uses.

@@ -2,6 +2,7 @@ package dynamodb
 
 import (
 	"context"
+	"log/slog"
 	"strings"
 	"testing"
 
@@ -13,7 +14,10 @@ import (
 	"github.com/tenantry/tenantry/storage/storagetest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(dynamodbtest.Main(m)) }
+func TestMain(m *testing.M) {
+	slog.SetDefault(slog.New(slog.DiscardHandler)) // the sequencer's lines would stand between those of benchmarks
+	goleak.VerifyTestMain(dynamodbtest.Main(m))
+}
 
 // lateFeed is what this engine lacks.
 var lateFeed = storagetest.Gap{Capability: storagetest.ImmediateFeed, Reason: "the feed follows DynamoDB Streams, which show a commit after it was made"}
