@@ -14,6 +14,7 @@ import (
 	"github.com/tenantry/tenantry/command"
 	"github.com/tenantry/tenantry/data"
 	"github.com/tenantry/tenantry/entity"
+	"github.com/tenantry/tenantry/events"
 	"github.com/tenantry/tenantry/feed"
 	"github.com/tenantry/tenantry/guard"
 	"github.com/tenantry/tenantry/internal/scope"
@@ -110,6 +111,7 @@ type App struct {
 	verifier *auth.Verifier
 	answers  storage.Keeper
 	tail     *feed.Tail
+	events   *events.Hub
 	dir      *tenants.Directory
 	routes   []route.Operation
 
@@ -201,6 +203,8 @@ func (a *App) build(cursors *storage.Cursors, revocations *members.Revocations) 
 	a.settings, err = settings.New(settings.Config{Commands: a.commands, Data: a.data, Groups: tenants.GroupsFor, State: a.dir.Lookup, Declaration: cfg.Settings,
 		Feed: a.tail, Observe: cfg.ObserveCache})
 	failed = errors.Join(failed, err)
+	a.events = events.New(events.Config{Store: a.store, Entities: a.entities, Cursors: cursors, Log: cfg.Log,
+		EndedBy: func(t record.EntityType, sk string) bool { return t == tenants.EntityType() && sk == tenants.Master }})
 	a.routes = a.modules()
 	return failed
 }
@@ -215,6 +219,7 @@ func (a *App) modules() []route.Operation {
 	ops = append(ops, (&settings.Routes{Settings: a.settings}).Operations()...)
 	ops = append(ops, (&records.Routes{Entities: a.entities, Commands: a.commands, Data: a.data, Waiting: a.runner.Waiting}).Operations()...)
 	ops = append(ops, a.audit.Operations()...)
+	ops = append(ops, a.events.Operations()...)
 	return append(ops, a.cfg.Routes...)
 }
 
@@ -234,7 +239,7 @@ func (a *App) moduleOf(t record.EntityType) string {
 	return typ.In()
 }
 
-// Start begins what runs beside requests: handlers, and following what other processes change. It returns at once;
+// Start begins what runs beside requests: handlers, event streams, and following what other processes change. It returns at once;
 // Close ends it.
 func (a *App) Start(ctx context.Context) error {
 	ctx, a.stop = context.WithCancel(context.WithoutCancel(ctx))
@@ -246,6 +251,7 @@ func (a *App) Start(ctx context.Context) error {
 		return err
 	}
 	a.working.Go(run)
+	a.working.Go(func() { a.events.Run(ctx) })
 	return nil
 }
 

@@ -1,7 +1,8 @@
 // Package command is the write side: every change is a versioned command in a log that is also the audit trail.
 //
-// One publish is one read and one atomic write of command, data and history, whatever the store. PublishSync returns when the
-// registered handlers have run, PublishAsync after the write; a reader of data sees the write in both cases.
+// One publish is one read and one atomic write of command, data and history, whatever the store; a create is the write
+// alone, unless the record is there. PublishSync returns when the registered handlers have run, PublishAsync after the write; a
+// reader of data sees the write in both cases.
 package command
 
 import (
@@ -223,10 +224,14 @@ func (s *Service) Change(ctx context.Context, sc scope.Scope, key record.Key, ve
 		return Result{}, fault.Invalid("command.Change", fault.Field{Field: "version", Problem: "is -1, 0 or a version"})
 	}
 	var logged int64 // the version that the log turned out to hold
+	// A create finds nothing, as a rule: it is written without a look, and the conditions of the write find what is there.
+	blind := version == record.VersionFirst && !o.existing && o.receipt == nil && !key.Tenant().IsCommon()
 	for range attempts {
-		current, err := view.Get(ctx, key)
-		if err != nil {
-			return Result{}, err
+		var current *record.Record
+		if !blind {
+			if current, err = view.Get(ctx, key); err != nil {
+				return Result{}, err
+			}
 		}
 		if o.receipt != nil { // read after the state: where that is the receipt's own doing, the receipt is there
 			if res, found, err := s.replay(ctx, view, key, o.receipt); found || err != nil {
@@ -261,6 +266,7 @@ func (s *Service) Change(ctx context.Context, sc scope.Scope, key record.Key, ve
 			if lost.Write == 0 {
 				logged = change.Command.Version
 			}
+			blind = false
 			continue
 		}
 		return res, err

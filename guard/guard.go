@@ -173,6 +173,22 @@ type Grant struct {
 // Admit decides a request before its body is read. It fails with fault.Unauthenticated, fault.InvalidKey for a malformed
 // mention, fault.TenantConflict, and TenantRequired, TenantMismatch, TenantForbidden, TenantSuspended, NotAMember, RoleRequired.
 func (g *Guard) Admit(ctx context.Context, r *Request) (Grant, error) {
+	grant, err := g.decide(ctx, r)
+	if err != nil || r.Policy.Reach == Anyone {
+		return grant, err
+	}
+	return grant, grant.issue(ctx)
+}
+
+// Recheck decides a request like one that Admit has admitted, while that goes on, and issues nothing: what it reaches was
+// entered then. Afterwards r.Actor says who acts, in which role. It fails as Admit does.
+func (g *Guard) Recheck(ctx context.Context, r *Request) error {
+	_, err := g.decide(ctx, r)
+	return err
+}
+
+// decide is Admit without what it issues.
+func (g *Guard) decide(ctx context.Context, r *Request) (Grant, error) {
 	p := r.Principal
 	if r.Policy.Reach == Anyone {
 		return Grant{guard: g, request: r}, nil
@@ -214,10 +230,7 @@ func (g *Guard) Admit(ctx context.Context, r *Request) (Grant, error) {
 	if several {
 		return grant, conflict()
 	}
-	if err := grant.authorise(); err != nil {
-		return grant, err
-	}
-	return grant, grant.issue(ctx)
+	return grant, grant.authorise()
 }
 
 // home returns the tenant that a token's bearer acts in without naming one, zero for none.

@@ -126,10 +126,20 @@ func parameters(op route.Operation) []*huma.Param {
 	if op.Method != http.MethodGet {
 		header("Idempotency-Key", "1 to 255 printable ASCII characters; the operation happens once under it")
 	}
+	if op.Streams {
+		header("Last-Event-ID", "the ID of the last event that was seen: the stream goes on behind it")
+	}
 	if op.Versioned && (op.Method == http.MethodPut || op.Method == http.MethodPatch || op.Method == http.MethodDelete) {
 		header("If-Match", `the ETag of the version that is to change, as "7"`)
 	}
 	return out
+}
+
+func answerType(op route.Operation) string {
+	if op.Streams {
+		return eventsType[0]
+	}
+	return jsonType[0]
 }
 
 // always are the codes that every operation answers with.
@@ -143,7 +153,7 @@ func responses(registry huma.Registry, op route.Operation, problem *huma.Schema)
 		if value != nil {
 			s = registry.Schema(reflect.TypeOf(value), true, op.ID+"Answer")
 		}
-		response := &huma.Response{Description: http.StatusText(status), Content: map[string]*huma.MediaType{"application/json": {Schema: s}}}
+		response := &huma.Response{Description: http.StatusText(status), Content: map[string]*huma.MediaType{answerType(op): {Schema: s}}}
 		if op.Versioned {
 			text := &huma.Schema{Type: huma.TypeString}
 			response.Headers = map[string]*huma.Param{"ETag": {Description: "the record's version, quoted", Schema: text}}

@@ -23,6 +23,7 @@ type Metrics struct {
 	registry *prometheus.Registry
 	requests *prometheus.CounterVec
 	duration *prometheus.HistogramVec
+	streams  prometheus.Gauge
 	tenants  tenantCounts
 }
 
@@ -31,8 +32,9 @@ func newMetrics() *Metrics {
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "tenantry_requests_total", Help: "Requests answered, by operation and status."}, []string{"operation", "status"}),
 		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "tenantry_request_duration_seconds", Help: "Time to answer a request, by operation.",
 			Buckets: []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 10}}, []string{"operation"}),
+		streams: prometheus.NewGauge(prometheus.GaugeOpts{Name: "tenantry_event_streams", Help: "Event streams that are open."}),
 	}
-	m.registry.MustRegister(m.requests, m.duration, &m.tenants, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	m.registry.MustRegister(m.requests, m.duration, m.streams, &m.tenants, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
 

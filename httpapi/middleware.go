@@ -31,6 +31,9 @@ type state struct {
 	tenant    tenant.Code
 	code      fault.Code
 	line      *guard.Line
+
+	whole context.Context // the request's, without the limit of time
+	out   *recorder       // past everything that could hold an answer back
 }
 
 type stateKey struct{}
@@ -72,7 +75,8 @@ func (h *Handler) observe(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		began := time.Now()
 		st := &state{requestID: requestID(r), sourceIP: sourceIP(r)}
-		ctx, cancel := context.WithTimeout(context.WithValue(r.Context(), stateKey{}, st), h.cfg.Timeout)
+		st.whole = r.Context()
+		ctx, cancel := context.WithTimeout(context.WithValue(st.whole, stateKey{}, st), h.cfg.Timeout)
 		defer cancel()
 		ctx, st.line = guard.WithLine(ctx, st.requestID)
 		if r.Header.Get("Traceparent") != "" {
@@ -82,6 +86,7 @@ func (h *Handler) observe(next http.Handler) http.Handler {
 		defer span.End()
 		r = r.WithContext(ctx)
 		rec := &recorder{ResponseWriter: w}
+		st.out = rec
 		w.Header().Set("X-Request-Id", st.requestID)
 		defer func() {
 			if p := recover(); p != nil {
@@ -191,7 +196,7 @@ func (h *Handler) cors(w http.ResponseWriter, r *http.Request) bool {
 		return false
 	}
 	header.Set("Access-Control-Allow-Methods", "GET, POST, PUT, PATCH, DELETE")
-	header.Set("Access-Control-Allow-Headers", "Authorization, Content-Type, Idempotency-Key, If-Match, If-None-Match, X-Request-Id, X-Tenant-Code")
+	header.Set("Access-Control-Allow-Headers", "Authorization, Content-Type, Idempotency-Key, If-Match, If-None-Match, Last-Event-ID, X-Request-Id, X-Tenant-Code")
 	header.Set("Access-Control-Max-Age", "600")
 	w.WriteHeader(http.StatusNoContent)
 	return true
@@ -240,7 +245,7 @@ func checkHead(r *http.Request) error {
 }
 
 // single are the headers that a request carries once at most.
-var single = []string{"Authorization", "Content-Encoding", "Content-Type", "Idempotency-Key", "If-Match", "If-None-Match", "X-Request-Id", guard.TenantHeader}
+var single = []string{"Authorization", "Content-Encoding", "Content-Type", "Idempotency-Key", "If-Match", "If-None-Match", "Last-Event-Id", "X-Request-Id", guard.TenantHeader}
 
 // unrepeated refuses headers of which two readers could read different ones.
 func (h *Handler) unrepeated(next http.HandlerFunc) http.HandlerFunc {

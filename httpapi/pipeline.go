@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"context"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -45,6 +46,10 @@ func (h *Handler) operation(op *route.Operation) http.HandlerFunc {
 			h.refuse(w, r, call, err)
 			return
 		}
+		if a.Stream != nil {
+			h.stream(r, op, call, a.Stream)
+			return
+		}
 		h.reply(w, r, a)
 	}
 }
@@ -81,20 +86,9 @@ func (h *Handler) admit(op *route.Operation, source string, r *http.Request) (*c
 		return c, err
 	}
 	c.ask.Actor.RequestID, c.ask.Actor.SourceIP, c.ask.Actor.Source = st.requestID, st.sourceIP, source
-	c.ask.Policy = op.Policy
-	if op.Policy.Reach != guard.Anyone {
-		token, err := bearer(r.Header)
-		if err != nil {
-			return c, err
-		}
-		if c.ask.Principal, err = h.app.Verifier().Verify(r.Context(), token); err != nil {
-			return c, err
-		}
+	if err := h.identify(r.Context(), op, r, c); err != nil {
+		return c, err
 	}
-	if values := r.Header[guard.TenantHeader]; len(values) == 1 {
-		c.ask.Header, c.ask.HasHeader = values[0], true
-	}
-	c.ask.Mentions = pathMentions(op, r, c.query)
 	if c.grant, err = h.app.Guard().Admit(r.Context(), &c.ask); err != nil {
 		return c, err
 	}
@@ -104,6 +98,25 @@ func (h *Handler) admit(op *route.Operation, source string, r *http.Request) (*c
 		}
 	}
 	return c, nil
+}
+
+// identify verifies the token, and takes down what the guard is to decide.
+func (h *Handler) identify(ctx context.Context, op *route.Operation, r *http.Request, c *call) error {
+	c.ask.Policy = op.Policy
+	if op.Policy.Reach != guard.Anyone {
+		token, err := bearer(r.Header)
+		if err != nil {
+			return err
+		}
+		if c.ask.Principal, err = h.app.Verifier().Verify(ctx, token); err != nil {
+			return err
+		}
+	}
+	if values := r.Header[guard.TenantHeader]; len(values) == 1 {
+		c.ask.Header, c.ask.HasHeader = values[0], true
+	}
+	c.ask.Mentions = pathMentions(op, r, c.query)
+	return nil
 }
 
 // parseQuery reads a query that names each parameter once, in characters that can be printed.

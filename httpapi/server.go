@@ -60,6 +60,8 @@ type Handler struct {
 	limits   *limits
 	denied   *denials
 	running  running
+	ending   context.Context // done when the server shuts down: streams end then
+	end      context.CancelFunc
 	sealer   cipher.AEAD // of confidential answers
 	outer    http.Handler
 }
@@ -85,6 +87,7 @@ func New(app *tenantry.App, cfg Config) (*Handler, error) {
 	}
 	h := &Handler{app: app, cfg: cfg, mux: http.NewServeMux(), metrics: newMetrics(),
 		limits: newLimits(cfg.RateLimit), denied: newDenials(cfg.Log, cfg.Now)}
+	h.ending, h.end = context.WithCancel(context.Background())
 	var err error
 	if h.sealer, err = newSealer(app.Keyring().Secret("kept answers")); err != nil {
 		return nil, fault.Wrap(err, fault.Internal, "httpapi.New", "encryption can't be set up")
@@ -171,9 +174,10 @@ func ListenAndServe(ctx context.Context, app *tenantry.App, addr string, cfg Con
 	return <-stopped
 }
 
-// Server makes an http.Server that serves h with limits for slow and hostile clients. The caller listens, and shuts it down.
+// Server makes an http.Server that serves h with limits for slow and hostile clients. The caller listens, and shuts it down, which
+// ends h's event streams.
 func (h *Handler) Server() *http.Server {
-	return &http.Server{
+	s := &http.Server{
 		Handler:           h,
 		ReadHeaderTimeout: 10 * time.Second,
 		ReadTimeout:       h.cfg.Timeout + 30*time.Second,
@@ -186,6 +190,8 @@ func (h *Handler) Server() *http.Server {
 
 		ErrorLog: slog.NewLogLogger(h.cfg.Log.Handler(), slog.LevelWarn),
 	}
+	s.RegisterOnShutdown(h.end)
+	return s
 }
 
 // Shutdown ends a server that Server made: it stops listening, waits for the requests under way until ctx ends, and then

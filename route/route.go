@@ -62,6 +62,10 @@ type Operation struct {
 	// Versioned says that the operation takes If-Match and answers ETag and X-Tenantry-Position.
 	Versioned bool
 
+	// Streams says that the operation, a GET, answers with server-sent events: its Answer has a Stream. The caller's rights are
+	// checked again every second while it is open.
+	Streams bool
+
 	// Confidential says that the answer holds a secret, which is not kept in the clear anywhere.
 	Confidential bool
 
@@ -152,6 +156,9 @@ func (c *Call) Int(name string) int64 {
 	n, _ := strconv.ParseInt(c.query.Get(name), 10, 64) // checked before the call
 	return n
 }
+
+// LastEventID returns the ID of the last event that the caller saw, "" where it begins.
+func (c *Call) LastEventID() string { return c.request.Header.Get("Last-Event-ID") }
 
 // Body returns the body as it was sent.
 func (c *Call) Body() []byte { return c.body }
@@ -268,6 +275,15 @@ type Answer struct {
 	Version  int64           // of the record answered, for ETag; 0 for none
 	Position driver.Position // of the command, for X-Tenantry-Position; "" for none
 	Location string
+	Stream   Stream // in place of JSON
+}
+
+// Stream is an answer that comes in pieces. Next waits for the next one: whole events, as they stand on the wire. It
+// returns the context's error where that ends first, and may be called again then; any other error ends the stream, and is its last
+// event. Close is called once, after the last Next.
+type Stream interface {
+	Next(context.Context) ([]byte, error)
+	Close()
 }
 
 // JSON returns the Answer that v marshals to.

@@ -6,13 +6,17 @@ import (
 )
 
 // Handler returns a handler that reads the request, does some work, and answers with a status, headers and a body that
-// Tenantry answered with.
+// Tenantry answered with. A nil work is none.
 func Handler(status int, header http.Header, body []byte, work func() error) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		io.Copy(io.Discard, r.Body)
-		if err := work(); err != nil {
-			http.Error(w, err.Error(), http.StatusInternalServerError)
-			return
+		if r.Body != http.NoBody {
+			io.Copy(io.Discard, r.Body)
+		}
+		if work != nil {
+			if err := work(); err != nil {
+				http.Error(w, err.Error(), http.StatusInternalServerError)
+				return
+			}
 		}
 		to := w.Header()
 		for name, values := range header {

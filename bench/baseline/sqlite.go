@@ -60,10 +60,12 @@ func Docs(dir, pk, sk string) (command, data []byte, err error) {
 	return command, data, nil
 }
 
-// Reader is the bare prepared statements of a get and of a list, by the driver's own calls.
+// Reader is the bare prepared statements of a get and of a list, by the driver's own calls. What it returns is the caller's, as
+// Tenantry's records are: it lies in one block of memory for each call.
 type Reader struct {
 	conn      *sqlite3.Conn
 	get, list *sqlite3.Stmt
+	text      []byte // of the call under way; the next one's is as large
 }
 
 // OpenReader opens the store in dir.
@@ -80,31 +82,53 @@ func OpenReader(dir string) (*Reader, error) {
 }
 
 // Get reads one row.
-func (r *Reader) Get(pk, sk string) (version int64, doc string, err error) {
-	if err := errors.Join(r.get.BindText(1, pk), r.get.BindText(2, sk)); err != nil {
-		return 0, "", err
+func (r *Reader) Get(pk, sk string) (version int64, doc []byte, err error) {
+	if err := r.get.BindText(1, pk); err != nil {
+		return 0, nil, err
 	}
+	if err := r.get.BindText(2, sk); err != nil {
+		return 0, nil, err
+	}
+	r.text = make([]byte, 0, len(r.text))
 	if r.get.Step() {
-		version, doc = r.get.ColumnInt64(0), r.get.ColumnText(1)
+		version, doc = r.get.ColumnInt64(0), r.keep(r.get.ColumnRawText(1))
 	}
 	return version, doc, r.get.Reset()
 }
 
+// keep copies what is SQLite's.
+func (r *Reader) keep(raw []byte) []byte {
+	from := len(r.text)
+	r.text = append(r.text, raw...)
+	return r.text[from:]
+}
+
 // Row is one row of a list.
 type Row struct {
-	SK      string
+	SK      []byte
 	Version int64
-	Doc     string
+	Doc     []byte
 }
 
 // List reads up to limit rows that are not deleted, from a sort key on.
 func (r *Reader) List(pk, from string, limit int) ([]Row, error) {
-	if err := errors.Join(r.list.BindText(1, pk), r.list.BindText(2, from), r.list.BindInt(3, limit)); err != nil {
+	if err := r.list.BindText(1, pk); err != nil {
 		return nil, err
 	}
+	if err := r.list.BindText(2, from); err != nil {
+		return nil, err
+	}
+	if err := r.list.BindInt(3, limit); err != nil {
+		return nil, err
+	}
+	r.text = make([]byte, 0, len(r.text))
 	rows := make([]Row, 0, limit)
 	for r.list.Step() {
-		rows = append(rows, Row{SK: r.list.ColumnText(0), Version: r.list.ColumnInt64(1), Doc: r.list.ColumnText(2)})
+		rows = append(rows, Row{
+			SK:      r.keep(r.list.ColumnRawText(0)),
+			Version: r.list.ColumnInt64(1),
+			Doc:     r.keep(r.list.ColumnRawText(2)),
+		})
 	}
 	return rows, r.list.Reset()
 }

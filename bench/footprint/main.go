@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"io"
 	"log"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -89,7 +90,10 @@ func run(publishes, tenants int) error {
 	if _, err := m.start(); err != nil {
 		return err
 	}
-	return m.pages(tenants)
+	if err := m.pages(tenants); err != nil {
+		return err
+	}
+	return m.streams(min(tenants, 10))
 }
 
 func always(request []byte) func(int) []byte { return func(int) []byte { return request } }
@@ -272,6 +276,34 @@ func (m *machine) list() (took []time.Duration, err error) {
 		}
 		path = "/api/tenant?limit=100&cursor=" + page.Cursor
 	}
+}
+
+// streams opens 100 event streams for each of some tenants, and prints what one of them costs.
+func (m *machine) streams(tenants int) error {
+	m.settle()
+	before, open := m.resident(), 0
+	for n := range tenants {
+		token, err := m.token("--sub", "ann", "--tenant", fmt.Sprintf("t%05d", n), "--role", "user")
+		if err != nil {
+			return err
+		}
+		for range 100 {
+			conn, err := net.Dial("tcp", strings.TrimPrefix(m.url, "http://"))
+			if err != nil {
+				return err
+			}
+			defer conn.Close()
+			fmt.Fprintf(conn, "GET /api/events HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer %s\r\n\r\n", token)
+			status, err := bufio.NewReader(conn).ReadString('\n')
+			if err != nil || !strings.Contains(status, " 200 ") {
+				return fmt.Errorf("a stream of events: %q %w", status, err)
+			}
+			open++
+		}
+	}
+	time.Sleep(10 * time.Second) // each is decided about again, ten times
+	fmt.Printf("%d event streams             %6.1f KB each\n", open, (m.resident()-before)*1024/float64(open))
+	return nil
 }
 
 func median(d []time.Duration) time.Duration {

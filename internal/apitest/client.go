@@ -144,8 +144,19 @@ func (s *Server) Send(r Request) (*Answer, error) {
 	return readAnswer(response, began)
 }
 
+// streamType is the type of an answer that has no end.
+const streamType = "text/event-stream"
+
 func readAnswer(response *http.Response, began time.Time) (*Answer, error) {
 	defer response.Body.Close()
+	if response.Header.Get("Content-Type") == streamType { // what comes first of what has no end
+		first := make([]byte, 4096)
+		n, err := response.Body.Read(first)
+		if err == io.EOF { // of HEAD
+			err = nil
+		}
+		return &Answer{Status: response.StatusCode, Header: response.Header, Body: first[:n], Took: time.Since(began)}, err
+	}
 	body, err := io.ReadAll(response.Body)
 	return &Answer{Status: response.StatusCode, Header: response.Header, Body: body, Took: time.Since(began)}, err
 }

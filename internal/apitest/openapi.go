@@ -135,8 +135,10 @@ func (s *Server) fetchDoc(t testing.TB) *Doc {
 					t.Fatalf("%s answers with the status %s", op.ID, status)
 				}
 				o.Answers[n] = nil
-				for _, content := range response.Content {
-					o.Answers[n] = content.Schema
+				for kind, content := range response.Content {
+					if kind != streamType {
+						o.Answers[n] = content.Schema
+					}
 				}
 			}
 			d.Operations = append(d.Operations, o)

@@ -23,7 +23,7 @@ var layers = [][]string{
 	{"command", "data", "projection", "feed"},
 	{"route"},
 	{"audit"},
-	{"records", "tenants", "members", "settings", "sync", "report", "readmodel"},
+	{"records", "tenants", "members", "settings", "events", "sync", "report", "readmodel"},
 	{"integrity"},
 	{"."},
 	{"httpapi", "console", "client", "internal/demo"},

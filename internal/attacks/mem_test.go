@@ -85,7 +85,8 @@ func TestMEM(t *testing.T) {
 			base := "/api/common/" + kind
 			for _, r := range []apitest.Request{get(ua, base), get(ua, base+"/MASTER"), get(ua, base+"/alpha%23ua"), get(ua, base+"/alpha%23um"), get(ua, "/api/data/"+kind),
 				get(ua, "/api/data/"+kind+"/MASTER/history"), with(get(ua, "/api/data/"+kind), tenantHeader, "common"), get(ua, "/api/tenants/common/data/"+kind),
-				get(ua, "/api/tenants/common/users"), get(ua, "/api/tenants/common/invitations")} {
+				get(ua, "/api/tenants/common/users"), get(ua, "/api/tenants/common/invitations"),
+				get(ua, "/api/events?entityType="+kind), with(get(ua, "/api/events"), tenantHeader, "common")} {
 				a.wants(r, 403, 404)
 			}
 		}

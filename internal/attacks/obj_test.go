@@ -1,8 +1,10 @@
 package attacks_test
 
 import (
+	"fmt"
 	"net/http"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/tenantry/tenantry/internal/apitest"
@@ -80,6 +82,28 @@ func TestOBJ(t *testing.T) {
 		a.honest(get(ub, location))
 		a.hidden(get(ua, location), get(ua, productList+"/nope/commands/1"))
 		a.hidden(get(ua, "/api/tenants/bravo/data/PRODUCT/queued/commands/1"), get(ua, "/api/tenants/bravo/data/PRODUCT/nope/commands/1"))
+	})
+	w.attack(t, "OBJ-07", func(a *attack) {
+		a.writing("alpha", "bravo")
+		stream := apitest.Follow(a, w.URL, ua, "")
+		for n := range 220 {
+			token, code := ub, "bravo"
+			if n%11 == 0 {
+				token, code = ua, "alpha"
+			}
+			a.honest(post(token, productList, `{"sk":"live%d","name":"%s"}`, n, w.canaries[code]))
+		}
+		a.honest(post(ua, productList, `{"sk":"last","name":"%s"}`, w.canaries["alpha"]))
+		for n := range 21 {
+			_, data := stream.Change()
+			want := fmt.Sprintf(`"sk":"live%d@1"`, n*11)
+			if n == 20 {
+				want = `"sk":"last@1"`
+			}
+			if !strings.Contains(data, want) || strings.Contains(data, "CANARY-bravo") {
+				a.Errorf("event %d is %s, want %s", n, data, want)
+			}
+		}
 	})
 	w.attack(t, "OBJ-10", func(a *attack) {
 		if got := rows(a, a.honest(post(ua, productList+"/get", `{"sks":["1","b1","nope"]}`))); !slices.Equal(got, []string{"1"}) {

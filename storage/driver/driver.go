@@ -10,6 +10,7 @@
 package driver
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 
@@ -71,6 +72,11 @@ type Range struct {
 // Position is a place in the change feed, ordered by the engine alone; "" is its beginning. No position is given twice:
 // a command that is put again keeps its own, one that is deleted leaves the feed with it.
 type Position string
+
+// Compare returns -1 where p is before q, 0 where they are one place, 1 where p is behind q.
+func (p Position) Compare(q Position) int {
+	return cmp.Or(cmp.Compare(len(p), len(q)), cmp.Compare(p, q))
+}
 
 // Change is one entry of the change feed.
 type Change struct {

@@ -99,22 +99,34 @@ func (w *writer) join(r *request) {
 	w.group = append(w.group, r)
 }
 
-// transaction commits the group. Requests whose conditions do not hold have their err set and take no part. A request
-// of which a later write fails has already written: then all is rolled back and done again without it, and from then on
-// the conditions of a batch are looked at before its first write, so that a group is done again at most once.
+// transaction commits the group, several publishes by one statement where it can. Requests whose conditions do not hold have
+// their err set and take no part. Where something was written of such a request, or of one beside it, all is rolled back and done
+// again without it, one by one, and from then on the conditions of a batch are looked at before its first write, so that a group
+// is done again at most once.
 func (w *writer) transaction() error {
 	if err := w.begin(); err != nil {
 		return err
 	}
 	now := time.Now().Unix()
 	careful, size := false, 0
-	for i := 0; i < len(w.group) || size < groupBytes && w.more(); i++ {
-		r := w.group[i]
-		if r.err != nil {
-			continue
+	single := 0 // the requests before it are made one by one
+	for i := 0; i < len(w.group) || size < groupBytes && w.more(); {
+		var run []*request
+		if !careful && i >= single {
+			run = w.alike(i)
 		}
-		size += len(r.docs)
-		partial, err := w.apply(r, now, careful)
+		begun, partial, err := false, false, error(nil)
+		if len(run) > 0 {
+			if begun, partial, err = w.together(run, now); !begun {
+				single = i + len(run)
+			}
+		}
+		if !begun && err == nil {
+			run = w.group[i : i+1]
+			if run[0].err == nil {
+				partial, err = w.apply(run[0], now, careful)
+			}
+		}
 		if err != nil {
 			return w.abort(err)
 		}
@@ -123,8 +135,18 @@ func (w *writer) transaction() error {
 			if err := w.begin(); err != nil {
 				return err
 			}
-			careful, size, i = true, 0, -1
+			if begun {
+				for _, r := range run { // what it found may be of a later one of them
+					r.err = nil
+				}
+			}
+			careful, size, i = true, 0, 0
+			continue
 		}
+		for _, r := range run {
+			size += len(r.docs)
+		}
+		i += len(run)
 	}
 	if err := w.conn.exec("COMMIT"); err != nil {
 		return w.abort(err)
@@ -172,7 +194,12 @@ func (w *writer) apply(r *request, now int64, careful bool) (partial bool, err e
 		}
 	}
 	r.position = 0
-	for i := range r.writes {
+	return w.writeFrom(r, 0, now)
+}
+
+// writeFrom makes the writes of r from the k-th on, as apply does.
+func (w *writer) writeFrom(r *request, k int, now int64) (partial bool, err error) {
+	for i := k; i < len(r.writes); i++ {
 		held, position, err := w.conn.write(&r.writes[i], now)
 		if err != nil {
 			return false, err
