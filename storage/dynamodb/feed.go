@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/tenantry/tenantry/fault"
@@ -24,10 +25,16 @@ type feed struct {
 	mu       sync.Mutex
 	watchers map[chan struct{}]struct{}
 	wake     chan struct{} // has room for one: somebody watches
+	eager    atomic.Int32  // how many looks are still made at once, after a commit of this process
 }
 
-// lookEvery is the time between two looks at the log while somebody watches.
-const lookEvery = 150 * time.Millisecond
+// While somebody watches, the log is looked at every lookSoon for eagerLooks times after a commit of this process, whose handlers a
+// publish may wait for, and else every restLooks-th time, which is 150 ms.
+const (
+	lookSoon   = 30 * time.Millisecond
+	eagerLooks = 20
+	restLooks  = 5
+)
 
 func newFeed(s server) *feed {
 	host, _ := os.Hostname()
@@ -51,6 +58,7 @@ func (f *feed) close() {
 
 // committed is called after each commit of this process.
 func (f *feed) committed() {
+	f.eager.Store(eagerLooks)
 	f.log.Poke()
 	f.notify()
 }
@@ -93,10 +101,10 @@ func (f *feed) watched() bool {
 
 // look notifies when the log has grown, until ctx ends. While nobody watches it rests.
 func (f *feed) look(ctx context.Context) {
-	tick := time.NewTicker(lookEvery)
+	tick := time.NewTicker(lookSoon)
 	defer tick.Stop()
 	var seen uint64
-	for {
+	for n := 0; ; n++ {
 		if !f.watched() {
 			select {
 			case <-f.wake:
@@ -104,9 +112,12 @@ func (f *feed) look(ctx context.Context) {
 				return
 			}
 		}
-		if end, err := f.log.End(ctx); err == nil && end != seen {
-			seen = end
-			f.notify()
+		if f.eager.Load() > 0 || n%restLooks == 0 {
+			f.eager.Add(-1)
+			if end, err := f.log.End(ctx); err == nil && end != seen {
+				seen = end
+				f.notify()
+			}
 		}
 		select {
 		case <-tick.C:
