@@ -15,6 +15,12 @@ const postgresGroup = `WITH w AS MATERIALIZED (SELECT * FROM unnest($1::text[], 
 // maxPostgresGroup is how many inserts share a statement.
 const maxPostgresGroup = 256
 
+// insert is a record that one of its callers waits for.
+type insert struct {
+	pk, sk string
+	done   chan error
+}
+
 // PostgresGroup is a group commit by hand on PostgreSQL: one goroutine puts what others send it into one statement of inserts, by a
 // connection that row-level security does not concern.
 type PostgresGroup struct {

@@ -17,7 +17,7 @@ var layers = [][]string{
 	{"tenant"},
 	{"internal/scope", "cache"},
 	{"record"},
-	{"entity", "auth", "storage/driver"},
+	{"entity", "auth", "storage/driver", "storage/dynamodb/changelog", "storage/dynamodb/dynamodbtest"},
 	{"guard", "storage", "storage/memory", "storage/sqlite", "storage/postgres", "storage/dynamodb"},
 	{"storage/storagetest", "storage/postgres/postgrestest"},
 	{"command", "data", "projection", "feed"},
@@ -53,7 +53,7 @@ var only = map[string][]string{
 // An engine knows the seam and nothing above it; beside tests, only what puts a whole program together knows an engine.
 var (
 	engines         = []string{"storage/memory", "storage/sqlite", "storage/postgres", "storage/dynamodb"}
-	engineMayImport = []string{"fault", "record", "storage/driver"}
+	engineMayImport = []string{"fault", "tenant", "record", "storage/driver", "storage/dynamodb/changelog"}
 	mayImportEngine = []string{"storage/storagetest", "cmd/tenantry", "internal/cli", "tenantrytest", "internal/worldtest", "internal/crash", "internal/longrun", "examples/*", "bench", "bench/*"}
 )
 

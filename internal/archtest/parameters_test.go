@@ -19,6 +19,8 @@ var textTenants = map[string]string{
 	"tenants.ParseRef pk":        "takes the path of a route apart and gives access to nothing",
 	"storage/driver.Ref.PK":      "the engine seam, which only package storage holds",
 	"storage/driver.Range.PK":    "the engine seam, which only package storage holds",
+
+	"storage/dynamodb/changelog.Owns pk": "says whose the rows of a partition are and gives access to nothing",
 }
 
 // TestNoTenantAsText finds every exported function and method of the public packages that takes a tenant or a partition key

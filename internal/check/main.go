@@ -72,8 +72,8 @@ func command(name string, args ...string) func(context.Context, io.Writer) error
 	}
 }
 
-// checkTools installs what a later step needs and the machine lacks: the race detector's C compiler, and the PostgreSQL that tests
-// start for themselves. It fails where it can't.
+// checkTools installs what a later step needs and the machine lacks: the race detector's C compiler, and what tests start servers
+// with for themselves: PostgreSQL, and npm for DynamoDB's. It fails where it can't.
 func checkTools(ctx context.Context, out io.Writer) error {
 	if _, err := os.Stat("go.mod"); err != nil {
 		return errors.New("there is no go.mod here; run it from the root of the module")
@@ -89,11 +89,14 @@ func checkTools(ctx context.Context, out io.Writer) error {
 	if !hasPostgres() {
 		missing = append(missing, "postgresql")
 	}
+	if _, err := exec.LookPath("npm"); err != nil {
+		missing = append(missing, "npm")
+	}
 	if len(missing) == 0 {
 		return nil
 	}
 	if _, err := exec.LookPath("apt-get"); err != nil || os.Geteuid() != 0 {
-		return fmt.Errorf("the tests need a C compiler (%s) and PostgreSQL (initdb); install what is missing (Debian: apt-get install %s)",
+		return fmt.Errorf("the tests need a C compiler (%s), PostgreSQL (initdb) and npm; install what is missing (Debian: apt-get install %s)",
 			compiler, strings.Join(missing, " "))
 	}
 	if err := command("apt-get", "update", "-q")(ctx, out); err != nil {

@@ -226,4 +226,32 @@ var mutants = []mutant{
 		new:  "\t\t\t\t\t_ = r\n",
 		test: []string{"-run", "TestFirstOfAGroup", "./storage/sqlite"},
 	},
+	{
+		name: "a policy of alph is one of alpha2",
+		file: "storage/dynamodb/policy.go",
+		old:  `append(patterns, own, own+record.Separator+"*")`,
+		new:  `append(patterns, own+"*")`,
+		test: []string{"-run", "TestPolicy", "./storage/dynamodb"},
+	},
+	{
+		name: "a policy allows a request without keys",
+		file: "storage/dynamodb/policy.go",
+		old:  `{"dynamodb:LeadingKeys": "false"}`,
+		new:  `{"dynamodb:LeadingKeys": "true"}`,
+		test: []string{"-run", "TestPolicy", "./storage/dynamodb"},
+	},
+	{
+		name: "a rewritten item loses what this engine does not know",
+		file: "storage/dynamodb/write.go",
+		old:  "if w.If.Kind == driver.IfAbsent || w.Collection == driver.System {",
+		new:  "if !w.Delete {",
+		test: []string{"-run", "TestForeignValuesSurvive", "./storage/dynamodb"},
+	},
+	{
+		name: "a commit whose answer was lost is taken for refused",
+		file: "storage/dynamodb/write.go",
+		old:  "if made, err := e.made(ctx, b); made || err != nil {",
+		new:  "if _, err := e.made(ctx, b); err != nil {",
+		test: []string{"-run", "TestFaults", "./storage/dynamodb"},
+	},
 }

@@ -133,7 +133,11 @@ const MaxBatch = 100
 // Engine is a store. All methods may be called concurrently, before Close. Errors are *fault.Error with Unavailable
 // (try again: locked, busy, out of space, connection lost), Internal (a corrupt row or file) or the context's own
 // error; only Commit returns *Conflict too, and only Changes fault.InvalidCursor. An engine that can't say whether a commit
-// was made returns Unavailable or the context's error: the caller finds out by reading the command row.
+// was made returns Unavailable or the context's error: the caller finds out by reading the command row. A batch that is too large for
+// the database fails with fault.TooLarge, whole.
+//
+// An engine may lack one thing, and declares it to storagetest as a gap with its reason: an immediate feed. Its Commit returns no
+// position, and its Changes, End and Committed follow a commit within seconds; all else that is said of them holds.
 //
 // Records that are returned are the caller's own, but for their Attributes and Metadata, which nobody changes. An engine
 // does not keep Record.StoredPK.

@@ -161,7 +161,7 @@ func largeDocuments(s *store) {
 	if got := s.get(driver.RefOf(driver.Data, want)); got == nil || !bytes.Equal(got.Attributes, want.Attributes) {
 		s.Error("a document of 1 MiB did not come back from data")
 	}
-	if got := s.changes("", 1); len(got) != 1 || !bytes.Equal(got[0].Command.Attributes, want.Attributes) {
+	if got := s.settled("", 1); len(got) != 1 || !bytes.Equal(got[0].Command.Attributes, want.Attributes) {
 		s.Error("a document of 1 MiB did not come back from the change feed")
 	}
 }
@@ -192,7 +192,7 @@ func readIsACopy(s *store) {
 	spoil(recs[0])
 	spoil(s.list(driver.Range{Collection: driver.Data, PK: "A#acme", Limit: 1})[0])
 	spoil(s.scan(driver.Data, driver.Ref{}, 1)[0])
-	spoil(s.changes("", 1)[0].Command)
+	spoil(s.settled("", 1)[0].Command)
 	s.same("another row of the same batch get", recs[1], want)
 	s.same("the row", s.get(ref), want)
 	s.same("the change", s.changes("", 1)[0].Command, want)

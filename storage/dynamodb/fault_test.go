@@ -1,0 +1,263 @@
+package dynamodb
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"os"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/tenantry/tenantry/fault"
+	"github.com/tenantry/tenantry/record"
+	"github.com/tenantry/tenantry/storage/driver"
+)
+
+// wire is what stands between the engine and the server in a test: it sees each call before it is sent, and may answer itself.
+type wire struct {
+	next  http.RoundTripper
+	serve func(w *wire, req *http.Request, op string, body []byte) (*http.Response, error)
+}
+
+func through(serve func(w *wire, req *http.Request, op string, body []byte) (*http.Response, error)) func(http.RoundTripper) http.RoundTripper {
+	return func(next http.RoundTripper) http.RoundTripper { return &wire{next: next, serve: serve} }
+}
+
+func (w *wire) RoundTrip(req *http.Request) (*http.Response, error) {
+	body, err := io.ReadAll(req.Body)
+	if err != nil {
+		return nil, err
+	}
+	_, op, _ := strings.Cut(req.Header.Get("X-Amz-Target"), ".")
+	return w.serve(w, req, op, body)
+}
+
+// send passes a call on to the server.
+func (w *wire) send(req *http.Request, body []byte) (*http.Response, error) {
+	req = req.Clone(req.Context())
+	req.Body, req.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
+	return w.next.RoundTrip(req)
+}
+
+// lose passes a call on to the server and loses its answer.
+func (w *wire) lose(req *http.Request, body []byte) error {
+	resp, err := w.send(req, body)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(io.Discard, resp.Body)
+	return errors.Join(syscall.ECONNRESET, err, resp.Body.Close())
+}
+
+// answer is the server's in its place.
+func answer(req *http.Request, status int, body string) (*http.Response, error) {
+	return &http.Response{StatusCode: status, Status: http.StatusText(status), Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Request: req,
+		Header: http.Header{"Content-Type": {"application/x-amz-json-1.0"}}, Body: io.NopCloser(strings.NewReader(body)), ContentLength: int64(len(body))}, nil
+}
+
+func refusal(req *http.Request, status int, code, more string) (*http.Response, error) {
+	return answer(req, status, `{"__type":"com.amazonaws.dynamodb.v20120810#`+code+`","message":"injected"`+more+`}`)
+}
+
+// breaking breaks one call of three in every way that DynamoDB and a network have.
+func breaking(seed uint64, broken *atomic.Int64) func(w *wire, req *http.Request, op string, body []byte) (*http.Response, error) {
+	var mu sync.Mutex
+	random := rand.New(rand.NewPCG(seed, 1))
+	forgotten := make(map[string]int) // tokens that the server knows nothing of any more, and what it says instead
+	return func(w *wire, req *http.Request, op string, body []byte) (*http.Response, error) {
+		var in struct {
+			ClientRequestToken string
+			RequestItems       json.RawMessage
+		}
+		if err := json.Unmarshal(body, &in); err != nil {
+			return nil, err
+		}
+		mu.Lock()
+		how := random.IntN(24)
+		switch forgotten[in.ClientRequestToken] {
+		case 1:
+			body = bytes.ReplaceAll(body, []byte(in.ClientRequestToken), []byte(strings.ToLower(in.ClientRequestToken)))
+		case 2:
+			how = 25
+		}
+		if how == 7 && op == "TransactWriteItems" {
+			forgotten[in.ClientRequestToken] = 1 + random.IntN(2)
+		}
+		mu.Unlock()
+		mine := op == "TransactWriteItems" && bytes.Contains(body, []byte("-command")) || op == "GetItem" || op == "BatchGetItem" || op == "Query"
+		if !mine && how < 8 {
+			how = 24
+		}
+		if how < 8 {
+			broken.Add(1)
+		}
+		switch {
+		case how == 0:
+			return nil, syscall.ECONNRESET
+		case how == 1:
+			return nil, w.lose(req, body)
+		case how == 2:
+			return refusal(req, 500, "InternalServerError", "")
+		case how == 3:
+			_ = w.lose(req, body) // whatever became of it
+			return refusal(req, 500, "InternalServerError", "")
+		case how == 4:
+			return refusal(req, 400, "ProvisionedThroughputExceededException", "")
+		case how == 5:
+			return refusal(req, 400, "ThrottlingException", "")
+		case how == 6 && op == "TransactWriteItems":
+			return refusal(req, 400, "TransactionCanceledException", `,"CancellationReasons":[{"Code":"None"},{"Code":"TransactionConflict","Message":"injected"}]`)
+		case how == 6 && op == "BatchGetItem":
+			return answer(req, 200, `{"Responses":{},"UnprocessedKeys":`+string(in.RequestItems)+`}`)
+		case how == 7 && op == "TransactWriteItems": // the answer is lost, and the server forgets that it made the writes
+			return nil, w.lose(req, body)
+		case how == 25:
+			return refusal(req, 400, "IdempotentParameterMismatchException", "")
+		default:
+			return w.send(req, body)
+		}
+	}
+}
+
+// TestFaults makes random publishes while calls break, and looks at the end for what became of each.
+func TestFaults(t *testing.T) {
+	calls := 400
+	if os.Getenv("TENANTRY_LONG_RUN") != "" {
+		calls = 150_000
+	}
+	seed := rand.Uint64()
+	t.Logf("%d calls with the seed %d", calls, seed)
+	cfg := empty(t)
+	var broken atomic.Int64
+	cfg.transport = through(breaking(seed, &broken))
+	e := opened(t, cfg)
+	const writers = 8
+	var next atomic.Int64
+	outcomes := make([]string, calls) // "made", "refused", "unknown" by request
+	var wg sync.WaitGroup
+	for n := range writers {
+		random := rand.New(rand.NewPCG(seed, uint64(n)+2))
+		wg.Go(func() {
+			for i := int(next.Add(1)) - 1; i < calls; i = int(next.Add(1)) - 1 {
+				outcomes[i] = faultyPublish(t, e, random, i)
+			}
+		})
+	}
+	wg.Wait()
+	if t.Failed() {
+		return
+	}
+	checkOutcomes(t, cfg, outcomes)
+	counts := make(map[string]int)
+	for _, o := range outcomes {
+		counts[o]++
+	}
+	t.Logf("%v; %d calls to the server were broken", counts, broken.Load())
+	if counts["made"] == 0 || counts["refused"] == 0 || counts["unknown"] == 0 || broken.Load() == 0 {
+		t.Error("not every outcome came up")
+	}
+}
+
+// faultyPublish makes the next version of one of a few records. One call of twenty is given up after a moment and then made again.
+func faultyPublish(t *testing.T, e *engine, random *rand.Rand, i int) string {
+	sk := fmt.Sprint("r", random.IntN(4))
+	current, err := e.Get(t.Context(), driver.Ref{Collection: driver.Data, PK: "A#acme", SK: sk})
+	if err != nil {
+		t.Errorf("get: %v", err)
+		return ""
+	}
+	next := &record.Record{PK: "A#acme", SK: sk, Version: 1, RequestID: fmt.Sprint("request-", i), Attributes: record.Attributes(fmt.Sprintf(`{"i":%d}`, i))}
+	unchanged := driver.Condition{Kind: driver.IfAbsent}
+	if current != nil {
+		next.Version = current.Version + 1
+		unchanged = driver.Condition{Kind: driver.IfVersion, Version: current.Version}
+	}
+	absent := driver.Condition{Kind: driver.IfAbsent}
+	b := driver.Batch{Writes: []driver.Write{
+		{Collection: driver.Command, Record: next, If: absent},
+		{Collection: driver.Data, Record: next, If: unchanged}}}
+	if current != nil {
+		b.Writes = append(b.Writes, driver.Write{Collection: driver.History, Record: current, If: absent})
+	}
+	ctx, cancel := t.Context(), func() {}
+	hasty := random.IntN(20) == 0
+	if hasty {
+		ctx, cancel = context.WithTimeout(ctx, time.Duration(random.IntN(8_000))*time.Microsecond)
+	}
+	_, err = e.Commit(ctx, b)
+	cancel()
+	if hasty && err != nil && !isConflict(err) {
+		_, _ = e.Commit(t.Context(), b) // a retry, whose effect and the first one's are one
+		return "unknown"
+	}
+	switch {
+	case err == nil:
+		return "made"
+	case isConflict(err):
+		return "refused"
+	case errors.Is(err, fault.Unavailable):
+		return "unknown"
+	default:
+		t.Errorf("a commit: %v", err)
+		return ""
+	}
+}
+
+func isConflict(err error) bool {
+	_, ok := errors.AsType[*driver.Conflict](err)
+	return ok
+}
+
+// checkOutcomes reads everything without faults.
+func checkOutcomes(t *testing.T, cfg Config, outcomes []string) {
+	cfg.transport = nil
+	e := opened(t, cfg)
+	all := func(c driver.Collection) map[string][]*record.Record {
+		out := make(map[string][]*record.Record)
+		for after := (driver.Ref{}); ; {
+			page, err := e.Scan(t.Context(), c, after, 1000)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, rec := range page {
+				out[rec.SK] = append(out[rec.SK], rec)
+				after = driver.RefOf(c, rec)
+			}
+			if len(page) < 1000 {
+				return out
+			}
+		}
+	}
+	found := make(map[string]int)
+	history, data := all(driver.History), all(driver.Data)
+	for sk, commands := range all(driver.Command) {
+		for i, command := range commands {
+			found[command.RequestID]++
+			if command.Version != int64(i)+1 {
+				t.Errorf("%s has no command %d", sk, i+1)
+			}
+			if i < len(commands)-1 && (i >= len(history[sk]) || history[sk][i].RequestID != command.RequestID) {
+				t.Errorf("the history of %s lacks version %d", sk, i+1)
+			}
+		}
+		last := commands[len(commands)-1]
+		if len(data[sk]) != 1 || data[sk][0].RequestID != last.RequestID || len(history[sk]) != len(commands)-1 {
+			t.Errorf("the state of %s is not what its newest command says", sk)
+		}
+	}
+	for i, outcome := range outcomes {
+		n := found[fmt.Sprint("request-", i)]
+		if outcome == "made" && n != 1 || outcome == "refused" && n != 0 || n > 1 {
+			t.Errorf("request %d, which was %s, has %d commands", i, outcome, n)
+		}
+	}
+}

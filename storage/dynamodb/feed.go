@@ -1,0 +1,228 @@
+package dynamodb
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/tenantry/tenantry/fault"
+	"github.com/tenantry/tenantry/record"
+	"github.com/tenantry/tenantry/storage/driver"
+	"github.com/tenantry/tenantry/storage/dynamodb/changelog"
+)
+
+// feed is the change feed of an open store: the log that one of the processes of the store keeps, and those who wait for it.
+type feed struct {
+	log     *changelog.Log
+	stop    context.CancelFunc
+	running sync.WaitGroup
+
+	mu       sync.Mutex
+	watchers map[chan struct{}]struct{}
+	wake     chan struct{} // has room for one: somebody watches
+	eager    atomic.Int32  // how many looks are still made at once, after a commit of this process
+}
+
+// While somebody watches, the log is looked at every lookSoon for eagerLooks times after a commit of this process, whose handlers a
+// publish may wait for, and else every restLooks-th time, which is 150 ms.
+const (
+	lookSoon   = 30 * time.Millisecond
+	eagerLooks = 20
+	restLooks  = 5
+)
+
+func newFeed(s server) *feed {
+	host, _ := os.Hostname()
+	log := changelog.New(changelog.Config{DB: s.db, Streams: s.streams, SystemTable: s.systemTable(), Owner: fmt.Sprintf("%s/%d", host, os.Getpid()),
+		DataTables: func(ctx context.Context) ([]string, error) { return s.tables(ctx, driver.Data) }})
+	ctx, stop := context.WithCancel(context.Background())
+	f := &feed{log: log, stop: stop, watchers: make(map[chan struct{}]struct{}), wake: make(chan struct{}, 1)}
+	f.running.Go(func() { log.Run(ctx) })
+	f.running.Go(func() { f.look(ctx) })
+	return f
+}
+
+// close ends the goroutines and forgets the watchers.
+func (f *feed) close() {
+	f.stop()
+	f.running.Wait()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.watchers = nil
+}
+
+// committed is called after each commit of this process.
+func (f *feed) committed() {
+	f.eager.Store(eagerLooks)
+	f.log.Poke()
+	f.notify()
+}
+
+// notify signals every watcher; one that has not received the last signal yet needs no other.
+func (f *feed) notify() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for signal := range f.watchers {
+		select {
+		case signal <- struct{}{}:
+		default:
+		}
+	}
+}
+
+func (f *feed) watch() (<-chan struct{}, func()) {
+	signal := make(chan struct{}, 1)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.watchers != nil {
+		f.watchers[signal] = struct{}{}
+		select {
+		case f.wake <- struct{}{}:
+		default:
+		}
+	}
+	return signal, func() {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		delete(f.watchers, signal)
+	}
+}
+
+func (f *feed) watched() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return len(f.watchers) > 0
+}
+
+// look notifies when the log has grown, until ctx ends. While nobody watches it rests.
+func (f *feed) look(ctx context.Context) {
+	tick := time.NewTicker(lookSoon)
+	defer tick.Stop()
+	var seen uint64
+	for n := 0; ; n++ {
+		if !f.watched() {
+			select {
+			case <-f.wake:
+			case <-ctx.Done():
+				return
+			}
+		}
+		if f.eager.Load() > 0 || n%restLooks == 0 {
+			f.eager.Add(-1)
+			if end, err := f.log.End(ctx); err == nil && end != seen {
+				seen = end
+				f.notify()
+			}
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// Committed signals this process's commits at once, and every change again when the feed has it.
+func (e *engine) Committed() (<-chan struct{}, func()) { return e.feed.watch() }
+
+// Changes reads the log, and the commands that it names. What the log names whose command is not there is no change: the command
+// was discarded, or the data row was put without one.
+func (e *engine) Changes(ctx context.Context, after driver.Position, limit int) ([]driver.Change, error) {
+	if err := e.enter(ctx, "dynamodb.Changes"); err != nil {
+		return nil, err
+	}
+	defer e.leave()
+	from, err := number64(after)
+	if err != nil {
+		return nil, err
+	}
+	var changes []driver.Change
+	for len(changes) < limit {
+		asked := min(limit-len(changes), driver.MaxBatch)
+		entries, err := e.feed.log.Read(ctx, from, asked)
+		if err != nil {
+			return nil, err
+		}
+		refs := make([]driver.Ref, len(entries))
+		for i, entry := range entries {
+			refs[i] = commandOf(entry)
+		}
+		commands, err := e.batchGet(ctx, refs)
+		if err != nil {
+			return nil, err
+		}
+		for i, entry := range entries {
+			if from = entry.Number; commands[i] != nil {
+				changes = append(changes, driver.Change{Position: position(entry.Number), Command: commands[i]})
+			}
+		}
+		if len(entries) < asked {
+			break
+		}
+	}
+	return changes, nil
+}
+
+func commandOf(entry changelog.Entry) driver.Ref {
+	return driver.Ref{Collection: driver.Command, PK: entry.PK, SK: entry.SK, Version: entry.Version}
+}
+
+// ChangedKeys implements driver.KeyFeed, for those who keep things in memory. It fails with fault.Unavailable where the feed may lack
+// what was committed more than a moment ago, so that they ask the store.
+func (e *engine) ChangedKeys(ctx context.Context, after driver.Position, limit int, kinds map[string]bool) (keys []driver.Ref, looked int, last driver.Position, err error) {
+	if err := e.enter(ctx, "dynamodb.ChangedKeys"); err != nil {
+		return nil, 0, "", err
+	}
+	defer e.leave()
+	from, err := number64(after)
+	if err != nil {
+		return nil, 0, "", err
+	}
+	entries, err := e.feed.log.Follow(ctx, from, limit)
+	if err != nil {
+		return nil, 0, "", err
+	}
+	last = after
+	for _, entry := range entries {
+		last = position(entry.Number)
+		if kind, _, _ := strings.Cut(entry.PK, record.Separator); kinds[kind] {
+			ref := commandOf(entry)
+			ref.Version = 0
+			keys = append(keys, ref)
+		}
+	}
+	return keys, len(entries), last, nil
+}
+
+// End returns the end of the log, which may have grown past the newest command.
+func (e *engine) End(ctx context.Context) (driver.Position, error) {
+	if err := e.enter(ctx, "dynamodb.End"); err != nil {
+		return "", err
+	}
+	defer e.leave()
+	end, err := e.feed.log.End(ctx)
+	return position(end), err
+}
+
+func position(n uint64) driver.Position {
+	if n == 0 {
+		return ""
+	}
+	return driver.Position(strconv.FormatUint(n, 10))
+}
+
+func number64(p driver.Position) (uint64, error) {
+	if p == "" {
+		return 0, nil
+	}
+	n, err := strconv.ParseUint(string(p), 10, 64)
+	if err != nil || n == 0 {
+		return 0, fault.New(fault.InvalidCursor, "dynamodb.Changes", "the position is not one that this store returned")
+	}
+	return n, nil
+}

@@ -1,0 +1,284 @@
+package dynamodb
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"reflect"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+
+	"github.com/tenantry/tenantry/fault"
+	"github.com/tenantry/tenantry/storage/driver"
+)
+
+// Limits of DynamoDB, in bytes.
+const (
+	maxItem  = 400 << 10
+	maxBatch = 4 << 20
+)
+
+func (e *engine) Commit(ctx context.Context, b driver.Batch) (driver.Position, error) {
+	if err := e.enter(ctx, "dynamodb.Commit"); err != nil {
+		return "", err
+	}
+	defer e.leave()
+	if len(b.Writes) == 0 {
+		return "", nil
+	}
+	in, err := e.transaction(ctx, b)
+	if err != nil {
+		return "", err
+	}
+	if err := e.transact(ctx, in, b); err != nil {
+		return "", err
+	}
+	e.passes.note(b)
+	e.feed.committed()
+	return "", nil
+}
+
+// transaction returns the call that makes b, after its blobs are written. Its token is its own: whatever is sent again of it has one
+// effect, and the same batch committed twice has two.
+func (e *engine) transaction(ctx context.Context, b driver.Batch) (*dynamodb.TransactWriteItemsInput, error) {
+	in := &dynamodb.TransactWriteItemsInput{
+		ClientRequestToken: aws.String(rand.Text()),
+		TransactItems:      make([]types.TransactWriteItem, len(b.Writes)),
+	}
+	now, total := time.Now(), 0
+	for i, w := range b.Writes {
+		table, err := e.table(w.Collection, w.Record.PK)
+		if err != nil {
+			return nil, err
+		}
+		cond := conditionOf(w, now)
+		if w.Delete {
+			in.TransactItems[i].Delete = cond.delete(table, keyOf(driver.RefOf(w.Collection, w.Record)))
+			continue
+		}
+		pointer, err := e.storeBlob(ctx, w.Record)
+		if err != nil {
+			return nil, err
+		}
+		it, err := encode(w.Collection, w.Record, pointer)
+		if err != nil {
+			return nil, err
+		}
+		n := sizeOf(it)
+		if total += n; n > maxItem {
+			return nil, fault.New(fault.TooLarge, "dynamodb.Commit", "a record is larger than the 400 KB that DynamoDB keeps in an item; make its attributes smaller, or configure a blob store")
+		}
+		// An item that the other framework may have written keeps what this engine doesn't know of it.
+		if w.If.Kind == driver.IfAbsent || w.Collection == driver.System {
+			in.TransactItems[i].Put = cond.put(table, it)
+		} else {
+			in.TransactItems[i].Update = cond.update(table, w.Collection, it)
+		}
+	}
+	if total > maxBatch {
+		return nil, fault.New(fault.TooLarge, "dynamodb.Commit", "the batch is larger than the 4 MB that DynamoDB writes at once; write fewer records together")
+	}
+	return in, nil
+}
+
+// condition is a driver.Condition in DynamoDB's words; its expression is "" for none.
+type condition struct {
+	expression string
+	names      map[string]string
+	values     item
+}
+
+func conditionOf(w driver.Write, now time.Time) condition {
+	c := condition{names: make(map[string]string), values: make(item)}
+	switch w.If.Kind {
+	case driver.Always:
+		return c
+	case driver.IfAbsent:
+		c.expression = "attribute_not_exists(pk)"
+	case driver.IfVersion:
+		c.expression = "#version = :if"
+		if w.If.Version == 0 {
+			c.expression = "(#version = :if OR attribute_exists(pk) AND attribute_not_exists(#version))"
+		}
+		c.names["#version"] = "version"
+		c.values[":if"] = number(strconv.FormatInt(w.If.Version, 10))
+	}
+	if w.Collection == driver.System { // a row whose time is over is absent; a ttl that is NULL compares with nothing
+		if w.If.Kind == driver.IfAbsent {
+			c.expression += " OR #ttl < :now"
+		} else {
+			c.expression += " AND NOT #ttl < :now"
+		}
+		c.names["#ttl"] = "ttl"
+		c.values[":now"] = number(strconv.FormatInt(now.Unix(), 10))
+	}
+	return c
+}
+
+// parts returns what calls take of a condition, nil where there is nothing.
+func (c condition) parts() (expression *string, names map[string]string, values item) {
+	if c.expression == "" {
+		return nil, nil, nil
+	}
+	expression = &c.expression
+	if len(c.names) > 0 {
+		names, values = c.names, c.values
+	}
+	return expression, names, values
+}
+
+const allOld = types.ReturnValuesOnConditionCheckFailureAllOld
+
+func (c condition) delete(table string, key item) *types.Delete {
+	expression, names, values := c.parts()
+	return &types.Delete{TableName: &table, Key: key, ConditionExpression: expression, ExpressionAttributeNames: names,
+		ExpressionAttributeValues: values, ReturnValuesOnConditionCheckFailure: allOld}
+}
+
+func (c condition) put(table string, it item) *types.Put {
+	expression, names, values := c.parts()
+	return &types.Put{TableName: &table, Item: it, ConditionExpression: expression, ExpressionAttributeNames: names,
+		ExpressionAttributeValues: values, ReturnValuesOnConditionCheckFailure: allOld}
+}
+
+// update sets the attributes that it has and removes those that items of its collection can have and it hasn't.
+func (c condition) update(table string, of driver.Collection, it item) *types.Update {
+	var set, remove []string
+	for _, name := range namesOf(of) {
+		c.names["#"+name] = name
+		if v, ok := it[name]; ok {
+			set = append(set, "#"+name+" = :"+name)
+			c.values[":"+name] = v
+		} else {
+			remove = append(remove, "#"+name)
+		}
+	}
+	expression := "SET " + strings.Join(set, ", ")
+	if len(remove) > 0 {
+		expression += " REMOVE " + strings.Join(remove, ", ")
+	}
+	cond, _, _ := c.parts()
+	return &types.Update{TableName: &table, Key: item{"pk": it["pk"], "sk": it["sk"]}, UpdateExpression: &expression,
+		ConditionExpression: cond, ExpressionAttributeNames: c.names, ExpressionAttributeValues: c.values,
+		ReturnValuesOnConditionCheckFailure: allOld}
+}
+
+// transact makes the call until it has an answer that says whether the writes were made. An answer may be lost behind the
+// server; the same call again, with its token, is then answered as the first was. A server that has forgotten the token finds the
+// conditions broken by the writes themselves, so after a lost answer the rows say what became of it.
+func (e *engine) transact(ctx context.Context, in *dynamodb.TransactWriteItemsInput, b driver.Batch) error {
+	lost := false
+	for attempt := 0; ; attempt++ {
+		_, err := e.db.TransactWriteItems(ctx, in, once)
+		if err == nil {
+			return nil
+		}
+		v := judge(err, b)
+		switch {
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case v.conflict == nil && (!v.again || attempt+1 == maxAttempts):
+			return translate(ctx, err, "dynamodb.Commit")
+		case v.mismatch || v.conflict != nil && lost:
+			if made, err := e.made(ctx, b); made || err != nil {
+				return err
+			}
+			if v.conflict != nil {
+				return v.conflict
+			}
+			in.ClientRequestToken = aws.String(rand.Text()) // what the server has under the old one wrote nothing of this batch
+		case v.conflict != nil:
+			return v.conflict
+		}
+		lost = lost || v.lost
+		if err := pause(ctx, attempt); err != nil {
+			return err
+		}
+	}
+}
+
+// once keeps the client from trying again by itself: transact does, and has to know of it.
+func once(o *dynamodb.Options) { o.Retryer = aws.NopRetryer{} }
+
+// verdict is what the error of a transaction says.
+type verdict struct {
+	conflict *driver.Conflict // a condition does not hold
+	mismatch bool             // the server has the token with another content
+	again    bool             // it is worth trying again, a mismatch included
+	lost     bool             // the writes may have been made
+}
+
+func judge(err error, b driver.Batch) verdict {
+	if cancelled, ok := errors.AsType[*types.TransactionCanceledException](err); ok {
+		return judgeReasons(cancelled.CancellationReasons, b)
+	}
+	if _, ok := errors.AsType[*types.IdempotentParameterMismatchException](err); ok {
+		return verdict{mismatch: true, again: true}
+	}
+	again, lost := transient(err)
+	return verdict{again: again, lost: lost}
+}
+
+// judgeReasons looks for the first write that was refused. What another transaction held up is not known to fail, so a
+// conflict behind it is not yet the first.
+func judgeReasons(reasons []types.CancellationReason, b driver.Batch) verdict {
+	for i, r := range reasons {
+		switch code := aws.ToString(r.Code); code {
+		case "", "None":
+		case "ConditionalCheckFailed":
+			if i >= len(b.Writes) {
+				return verdict{}
+			}
+			return verdict{conflict: conflictOf(i, b.Writes[i], r.Item)}
+		default:
+			return verdict{again: transientCodes[code]}
+		}
+	}
+	return verdict{}
+}
+
+func conflictOf(i int, w driver.Write, found item) *driver.Conflict {
+	if len(found) == 0 {
+		return &driver.Conflict{Write: i}
+	}
+	rec, _, err := decode(w.Collection, found)
+	switch {
+	case err != nil: // the row is there, and not one of the data model
+		return &driver.Conflict{Write: i, Found: true}
+	case expired(w.Collection, rec, time.Now()):
+		return &driver.Conflict{Write: i}
+	}
+	return &driver.Conflict{Write: i, Found: true, Actual: rec.Version}
+}
+
+// made reports whether the rows are those that b makes. A command says it alone: no other has its key, and what another
+// request wrote under it differs at least in its request's ID or its time.
+func (e *engine) made(ctx context.Context, b driver.Batch) (bool, error) {
+	for _, w := range b.Writes {
+		if w.Collection == driver.Command && !w.Delete {
+			return e.stands(ctx, w)
+		}
+	}
+	for _, w := range b.Writes {
+		if stands, err := e.stands(ctx, w); !stands || err != nil {
+			return false, err
+		}
+	}
+	return true, nil
+}
+
+// stands reports whether the row that w names is what w makes it.
+func (e *engine) stands(ctx context.Context, w driver.Write) (bool, error) {
+	rec, err := e.get(ctx, driver.RefOf(w.Collection, w.Record))
+	if err != nil || rec == nil || w.Delete {
+		return err == nil && rec == nil && w.Delete, err
+	}
+	want := w.Record.Clone()
+	want.StoredPK = ""
+	return reflect.DeepEqual(want, rec), nil
+}
