@@ -131,6 +131,15 @@ type App struct {
 // their records are never reached by the general record routes.
 var reserved = []string{"USER", "MEMBER_OF", "JOB"}
 
+// Declarations returns the entity types that every App has: those of the built-in modules, and those that modules will own.
+func Declarations() []entity.Type {
+	types := slices.Concat(members.Declarations(), settings.Declarations(), []entity.Type{tenants.Declaration(), audit.Declaration()})
+	for _, name := range reserved {
+		types = append(types, entity.Type{Name: record.MustEntityType(name), Owned: true})
+	}
+	return types
+}
+
 // Open opens the store and builds the services over it. Nothing runs in the background until Start. It fails with
 // fault.Unavailable where the store can't be opened, and fault.InvalidRequest for a Config that contradicts itself.
 func Open(ctx context.Context, cfg Config) (*App, error) {
@@ -150,11 +159,7 @@ func Open(ctx context.Context, cfg Config) (*App, error) {
 
 func (a *App) open(ctx context.Context) (err error) {
 	cfg := a.cfg
-	types := slices.Concat(cfg.Entities, members.Declarations(), settings.Declarations(), []entity.Type{tenants.Declaration(), audit.Declaration()})
-	for _, name := range reserved {
-		types = append(types, entity.Type{Name: record.MustEntityType(name), Owned: true})
-	}
-	if a.entities, err = entity.NewRegistry(cfg.ClosedEntities, types...); err != nil {
+	if a.entities, err = entity.NewRegistry(cfg.ClosedEntities, slices.Concat(cfg.Entities, Declarations())...); err != nil {
 		return err
 	}
 	if a.store, err = storage.Open(ctx, cfg.Store, storage.Options{Shared: a.entities.Shared, Observe: cfg.Observe}); err != nil {

@@ -7,13 +7,14 @@ import (
 	"os"
 
 	"github.com/tenantry/tenantry"
+	"github.com/tenantry/tenantry/fault"
 	"github.com/tenantry/tenantry/storage/sqlite"
 )
 
 // backup is the verb that copies a store.
 type backup struct {
 	File string `arg:"" help:"Where the copy goes; it must not exist."`
-	directory
+	store
 }
 
 // Help implements kong.HelpProvider.
@@ -26,6 +27,9 @@ it: keep them apart from it. Example:
 
 // Run runs the verb.
 func (v backup) Run(ctx context.Context, std IO) (err error) {
+	if v.isShared() {
+		return fault.New(fault.InvalidRequest, "cli.backup", "a %s store is not backed up by Tenantry; use the database's own backup", v.Store)
+	}
 	if err := v.exists(); err != nil {
 		return err
 	}

@@ -27,6 +27,8 @@ func (v *serve) banner(ctx context.Context, app *tenantry.App, l *listeners) (st
 	var b strings.Builder
 	if v.Store == "memory" {
 		b.WriteString("\nThe demo's data is in memory, and gone when the server ends.\n")
+	} else if v.isShared() {
+		fmt.Fprintf(&b, "\nThe demo's data is in the %s store.\n", v.Store)
 	} else {
 		fmt.Fprintf(&b, "\nThe demo's data is in %s; delete the directory to start afresh.\n", v.Data)
 	}

@@ -38,13 +38,15 @@ func Main() {
 // verbs are the program's commands. A flag is also read from the environment variable TENANTRY_ and its name.
 type verbs struct {
 	Serve      serve       `cmd:"" help:"Run the server."`
-	Token      token       `cmd:"" help:"Issue a token, signed by the data directory's key."`
+	Token      token       `cmd:"" help:"Issue a token, signed by the store's key."`
 	Tenant     tenantVerb  `cmd:"" help:"Create, list and change tenants."`
 	Member     memberVerb  `cmd:"" help:"Add, list, change, remove and invite the members of tenants."`
 	Setting    settingVerb `cmd:"" help:"Show, change and explain the settings of tenants."`
 	Me         me          `cmd:"" help:"Show who the caller is."`
 	Data       dataVerb    `cmd:"" help:"Read and write records."`
 	Keys       keysVerb    `cmd:"" help:"List, rotate and retire the keys that sign tokens."`
+	Tables     tablesVerb  `cmd:"" help:"Create and check DynamoDB tables."`
+	Policy     policyVerb  `cmd:"" help:"Print what a database's own access control should say."`
 	Backup     backup      `cmd:"" help:"Copy the store into a file, while it is used."`
 	Restore    restore     `cmd:"" help:"Make a backup the store of a data directory."`
 	Verify     verify      `cmd:"" help:"Check every invariant of the data model over a store."`

@@ -1,13 +1,16 @@
 package cli
 
 import (
+	"context"
 	"fmt"
 	"io"
+	"os"
 	"time"
 
 	"github.com/go-json-experiment/json"
 
 	"github.com/tenantry/tenantry/auth"
+	"github.com/tenantry/tenantry/fault"
 )
 
 // keysVerb are the verbs about the keys that sign tokens.
@@ -15,17 +18,42 @@ type keysVerb struct {
 	List   keysList   `cmd:"" help:"List the keys: which one signs, and until when the others verify."`
 	Rotate keysRotate `cmd:"" help:"Make a new key, which signs from now on."`
 	Retire keysRetire `cmd:"" help:"End a key at once; tokens that it signed are refused."`
+	Rewrap keysRewrap `cmd:"" help:"Seal the keys in a shared store under another master key."`
 }
 
 // keysIn is where the keys are, and how those that there are then are shown.
 type keysIn struct {
-	directory
+	store
 	JSON bool `help:"Print the keys that there are then, for programs."`
 }
 
+// keys are the keys of a data directory or of a shared store.
+type keys struct {
+	list   func() ([]auth.KeyInfo, error)
+	rotate func(overlap time.Duration) (auth.KeyInfo, error)
+	retire func(kid string) error
+}
+
+func (v keysIn) with(ctx context.Context, use func(keys) error) error {
+	if v.isShared() {
+		return v.withKeys(ctx, func(k auth.Keys) error {
+			return use(keys{
+				list:   func() ([]auth.KeyInfo, error) { return k.List(ctx) },
+				rotate: func(overlap time.Duration) (auth.KeyInfo, error) { return k.Rotate(ctx, overlap) },
+				retire: func(kid string) error { return k.Retire(ctx, kid) },
+			})
+		})
+	}
+	return use(keys{
+		list:   func() ([]auth.KeyInfo, error) { return auth.ListKeys(v.Data) },
+		rotate: func(overlap time.Duration) (auth.KeyInfo, error) { return auth.RotateKey(v.Data, overlap) },
+		retire: func(kid string) error { return auth.RetireKey(v.Data, kid) },
+	})
+}
+
 // print prints the keys as JSON, or else by text.
-func (v keysIn) print(w io.Writer, text func(keys []auth.KeyInfo) error) error {
-	keys, err := auth.ListKeys(v.Data)
+func (v keysIn) print(w io.Writer, in keys, text func(keys []auth.KeyInfo) error) error {
+	keys, err := in.list()
 	if err != nil {
 		return err
 	}
@@ -52,18 +80,20 @@ func (keysList) Help() string {
 }
 
 // Run runs the verb.
-func (v keysList) Run(std IO) error {
-	return v.print(std.Out, func(keys []auth.KeyInfo) error {
-		t := newTable(std.Out)
-		t.row("KEY", "CREATED", "STATE", "VERIFIES UNTIL")
-		for _, k := range keys {
-			state := "verifies"
-			if k.Active {
-				state = "signs"
+func (v keysList) Run(ctx context.Context, std IO) error {
+	return v.with(ctx, func(in keys) error {
+		return v.print(std.Out, in, func(keys []auth.KeyInfo) error {
+			t := newTable(std.Out)
+			t.row("KEY", "CREATED", "STATE", "VERIFIES UNTIL")
+			for _, k := range keys {
+				state := "verifies"
+				if k.Active {
+					state = "signs"
+				}
+				t.row(k.ID, moment(k.CreatedAt), state, moment(k.Retiring))
 			}
-			t.row(k.ID, moment(k.CreatedAt), state, moment(k.Retiring))
-		}
-		return t.w.Flush()
+			return t.w.Flush()
+		})
 	})
 }
 
@@ -74,7 +104,7 @@ type keysRotate struct {
 
 // Help implements kong.HelpProvider.
 func (keysRotate) Help() string {
-	return `Servers of the data directory follow within 250 ms, without a restart. Tokens that live longer than the overlap end with
+	return `Servers of the data directory follow within 250 ms, those of a shared store within a second, without a restart. Tokens that live longer than the overlap end with
 it; an overlap from an earlier rotation is never lengthened. Examples:
 
     tenantry keys rotate --data /var/lib/tenantry
@@ -82,12 +112,16 @@ it; an overlap from an earlier rotation is never lengthened. Examples:
 }
 
 // Run runs the verb.
-func (v keysRotate) Run(std IO) error {
-	made, err := auth.RotateKey(v.Data, v.Overlap)
+func (v keysRotate) Run(ctx context.Context, std IO) error {
+	return v.with(ctx, func(in keys) error { return v.rotate(std, in) })
+}
+
+func (v keysRotate) rotate(std IO, in keys) error {
+	made, err := in.rotate(v.Overlap)
 	if err != nil {
 		return err
 	}
-	return v.print(std.Out, func(keys []auth.KeyInfo) error {
+	return v.print(std.Out, in, func(keys []auth.KeyInfo) error {
 		if _, err := fmt.Fprintf(std.Out, "%s signs from now on\n", made.ID); err != nil {
 			return err
 		}
@@ -110,18 +144,48 @@ type keysRetire struct {
 
 // Help implements kong.HelpProvider.
 func (keysRetire) Help() string {
-	return `For a key that somebody else may have. Servers of the data directory follow within 250 ms. Example:
+	return `For a key that somebody else may have. Servers of the data directory follow within 250 ms, those of a shared store within a second. Example:
 
     tenantry keys retire w0dZ7gTqkXDoVdgfbHnGgk6oKVuKVsrWNvtVFBj3vAg`
 }
 
 // Run runs the verb.
-func (v keysRetire) Run(std IO) error {
-	if err := auth.RetireKey(v.Data, v.Key); err != nil {
-		return err
+func (v keysRetire) Run(ctx context.Context, std IO) error {
+	return v.with(ctx, func(in keys) error {
+		if err := in.retire(v.Key); err != nil {
+			return err
+		}
+		return v.print(std.Out, in, func([]auth.KeyInfo) error {
+			_, err := fmt.Fprintf(std.Out, "retired %s; tokens that it signed are refused\n", printable(v.Key))
+			return err
+		})
+	})
+}
+
+type keysRewrap struct{ store }
+
+// Help implements kong.HelpProvider.
+func (keysRewrap) Help() string {
+	return `The new master key is TENANTRY_MASTER_KEY, the one until now TENANTRY_MASTER_KEY_OLD. Servers that run go on with the keys that they have
+read, and follow no rotation until they are started again with the new master key. Example:
+
+    TENANTRY_MASTER_KEY_OLD=$OLD TENANTRY_MASTER_KEY=$NEW tenantry keys rewrap --store postgres --store-url "$URL"`
+}
+
+// Run runs the verb.
+func (v keysRewrap) Run(ctx context.Context, std IO) error {
+	if !v.isShared() {
+		return fault.New(fault.InvalidRequest, "cli.keys", "the keys of a data directory are not sealed; rewrap is for --store postgres and dynamodb")
 	}
-	return v.print(std.Out, func([]auth.KeyInfo) error {
-		_, err := fmt.Fprintf(std.Out, "retired %s; tokens that it signed are refused\n", printable(v.Key))
+	old, err := auth.ParseMasterKey(os.Getenv(masterKeyVariable + "_OLD"))
+	if err != nil {
+		return fault.Wrap(err, fault.InvalidRequest, "cli.keys", "%s_OLD: %s", masterKeyVariable, fault.As(err).Msg)
+	}
+	return v.withKeys(ctx, func(keys auth.Keys) error {
+		if err := keys.Rewrap(ctx, old); err != nil {
+			return err
+		}
+		_, err := fmt.Fprintln(std.Out, "the keys are sealed under the new master key; start the servers again with it")
 		return err
 	})
 }

@@ -18,7 +18,6 @@ import (
 	"github.com/tenantry/tenantry/guard"
 	"github.com/tenantry/tenantry/httpapi"
 	"github.com/tenantry/tenantry/internal/demo"
-	"github.com/tenantry/tenantry/storage/memory"
 )
 
 // serve is the verb that runs the server.
@@ -30,8 +29,8 @@ type serve struct {
 	TLSCert   string  `name:"tls-cert" placeholder:"FILE" help:"Certificate chain in PEM; with --tls-key the server speaks HTTPS."`
 	TLSKey    string  `name:"tls-key" placeholder:"FILE" help:"Private key in PEM."`
 
-	Data  string `group:"where" placeholder:"DIR" help:"Data directory, with the store and the keys that sign tokens. Defaults to tenantry-data, with --demo to tenantry-data/demo."`
-	Store string `group:"where" enum:"sqlite,memory" default:"sqlite" help:"sqlite, or memory, which forgets everything at the end. Defaults to sqlite."`
+	Data string `group:"where" placeholder:"DIR" help:"Data directory, with the store and the keys that sign tokens. Defaults to tenantry-data, with --demo to tenantry-data/demo."`
+	engine
 
 	Auth         []string `group:"issuers" sep:"none" placeholder:"ISSUER" help:"An issuer of tokens: issuer=NAME,audience=NAME[,jwks=FILE or URL][,tenants=acme;bravo or *][,cross-tenant=true][,prefix=custom:]. Without jwks its keys are found by OIDC discovery. May be repeated; in the environment, one on a line."`
 	AuthIssuer   string   `group:"issuers" placeholder:"NAME" help:"Short form for one issuer: what its tokens have as iss."`
@@ -53,6 +52,7 @@ end it: requests under way have 15 seconds. Examples:
 
     tenantry serve --demo
     tenantry serve --data /var/lib/tenantry --addr 0.0.0.0:8443 --tls-cert tls.crt --tls-key tls.key
+    tenantry serve --store postgres --store-url postgres://tenantry@db.example/tenantry
     tenantry serve --auth-issuer https://idp.example --auth-audience my-app --admin-addr 127.0.0.1:9090`
 }
 
@@ -166,11 +166,8 @@ func (v *serve) open(ctx context.Context, issuers []auth.Issuer, log *slog.Logge
 		return nil, err
 	}
 	cfg.Issuers = issuers
-	if v.Store == "memory" {
-		cfg.Store = memory.New()
-	}
 	cfg.Observe, cfg.ObserveCache = metrics.observe, metrics.observeCache
-	return directory{v.Data}.open(ctx, cfg, log)
+	return store{directory{v.Data}, v.engine}.open(ctx, cfg, log)
 }
 
 // issuers returns the external issuers, those of --auth and that of the short form.

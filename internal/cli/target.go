@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"os"
 	"os/user"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -19,41 +18,13 @@ import (
 	"github.com/tenantry/tenantry/guard"
 	"github.com/tenantry/tenantry/httpapi"
 	"github.com/tenantry/tenantry/record"
-	"github.com/tenantry/tenantry/storage/sqlite"
 )
-
-// directory is the flag that names a data directory.
-type directory struct {
-	Data string `group:"where" default:"tenantry-data" placeholder:"DIR" help:"Data directory. Defaults to tenantry-data."`
-}
-
-// exists fails with fault.NotFound where the directory holds no store.
-func (d directory) exists() error {
-	if _, err := os.Stat(filepath.Join(d.Data, sqlite.FileName)); errors.Is(err, os.ErrNotExist) {
-		return fault.New(fault.NotFound, "cli", "there is no store in %s; name its directory with --data, or begin one with tenantry serve", d.Data)
-	}
-	return nil
-}
-
-// open opens the store, with the directory's keys. The caller closes the App.
-func (d directory) open(ctx context.Context, cfg tenantry.Config, log *slog.Logger) (*tenantry.App, error) {
-	var err error
-	cfg.Keyring, err = auth.OpenKeyring(d.Data, auth.KeyringOptions{CrossTenantRoles: cfg.CrossTenantRoles, Log: log})
-	if err != nil {
-		return nil, err
-	}
-	cfg.Log = log
-	if cfg.Store.Name() == "" {
-		cfg.Store = sqlite.At(d.Data)
-	}
-	return tenantry.Open(ctx, cfg)
-}
 
 // target says whose API a verb calls.
 type target struct {
-	Server string `group:"where" placeholder:"URL" help:"Call a running server, with --token. Without it, the store in --data is used, in the name of this system user."`
+	Server string `group:"where" placeholder:"URL" help:"Call a running server, with --token. Without it, the store that the flags below name is used, in the name of this system user."`
 	Token  string `group:"where" placeholder:"TOKEN" help:"Bearer token for --server; better in the environment, where other users don't see it."`
-	directory
+	store
 	rules
 }
 

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -21,7 +22,7 @@ type token struct {
 	Email         string        `placeholder:"ADDRESS" help:"E-mail address."`
 	EmailVerified bool          `help:"The address is known to be the user's."`
 	TTL           time.Duration `name:"ttl" default:"1h" help:"How long the token lives, as 30m or 12h. Defaults to 1h."`
-	directory
+	store
 	CrossTenantRoles string `group:"rules" placeholder:"ROLE,..." env:"TENANTRY_CROSS_TENANT_ROLES,CROSS_TENANT_ROLES" help:"Roles that reach every tenant, beside system_admin."`
 }
 
@@ -35,7 +36,7 @@ func (token) Help() string {
 }
 
 // Run runs the verb.
-func (v token) Run(std IO) error {
+func (v token) Run(ctx context.Context, std IO) error {
 	claims := auth.Claims{Subject: v.Sub, Role: v.Role, UserCode: v.UserCode, Email: v.Email, EmailVerified: v.EmailVerified, TTL: v.TTL}
 	if v.Tenant != nil {
 		claims.Tenant = v.Tenant.Code
@@ -54,13 +55,9 @@ func (v token) Run(std IO) error {
 	if err != nil {
 		return err
 	}
-	_, missing := os.Stat(filepath.Join(v.Data, "keys.json"))
-	keyring, err := auth.OpenKeyring(v.Data, auth.KeyringOptions{CrossTenantRoles: cross})
+	keyring, err := v.keyring(ctx, std, auth.KeyringOptions{CrossTenantRoles: cross})
 	if err != nil {
 		return err
-	}
-	if missing != nil {
-		fmt.Fprintf(std.Err, "tenantry: %s had no keys, so they were made; only a server with this data directory takes the token\n", v.Data)
 	}
 	text, err := keyring.Issue(claims)
 	if err != nil {
@@ -68,4 +65,20 @@ func (v token) Run(std IO) error {
 	}
 	_, err = fmt.Fprintln(std.Out, text)
 	return err
+}
+
+// keyring opens the keys, and makes them where there are none.
+func (v token) keyring(ctx context.Context, std IO, opts auth.KeyringOptions) (keyring *auth.Keyring, err error) {
+	if v.isShared() {
+		err = v.withKeys(ctx, func(keys auth.Keys) error {
+			keyring, err = keys.Keyring(ctx, opts)
+			return err
+		})
+		return keyring, err
+	}
+	_, missing := os.Stat(filepath.Join(v.Data, "keys.json"))
+	if keyring, err = auth.OpenKeyring(v.Data, opts); err == nil && missing != nil {
+		fmt.Fprintf(std.Err, "tenantry: %s had no keys, so they were made; only a server with this data directory takes the token\n", v.Data)
+	}
+	return keyring, err
 }

@@ -19,7 +19,7 @@ type verify struct {
 	Finish  []string `sep:"none" placeholder:"ID" help:"Make an interrupted command that was found the state of its record: ENTITY#tenant#key@version. May be repeated."`
 	Discard []string `sep:"none" placeholder:"ID" help:"Remove an interrupted command that was found from the log. May be repeated."`
 	Limit   int      `default:"100" help:"How many problems are listed; all are counted. Defaults to 100."`
-	directory
+	store
 	rules
 	output
 }

@@ -15,7 +15,7 @@ func positionsGrow(s *store) {
 	for version := int64(1); version <= versions; version++ {
 		s.commit(publish("A#acme", "1", version)...)
 	}
-	changes := s.changes("", versions+1)
+	changes := s.settled("", versions)
 	s.same("the number of changes", len(changes), versions)
 	var before driver.Position
 	for _, c := range changes {

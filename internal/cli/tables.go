@@ -1,0 +1,170 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/go-json-experiment/json"
+
+	"github.com/tenantry/tenantry"
+	"github.com/tenantry/tenantry/record"
+	"github.com/tenantry/tenantry/storage/dynamodb"
+)
+
+// tablesVerb are the verbs about DynamoDB tables.
+type tablesVerb struct {
+	Create tablesCreate `cmd:"" help:"Create the DynamoDB tables that are missing."`
+	Check  tablesCheck  `cmd:"" help:"Check DynamoDB tables, and list the items that no tenant sees."`
+}
+
+// tablesOf are the tables of entity types, and of the built-in modules.
+type tablesOf struct {
+	Entities []entityType `placeholder:"TYPE,..." help:"Entity types whose tables are meant, beside those of the built-in modules."`
+	tables
+	output
+}
+
+type tablesCreate struct{ tablesOf }
+
+// Help implements kong.HelpProvider.
+func (tablesCreate) Help() string {
+	return `What exists is not touched. Each module has the tables PREFIX-MODULE-command, -data and -history. Examples:
+
+    tenantry tables create --table-prefix prod-shop --entities PRODUCT,ORDER
+    tenantry tables create --table-prefix local-demo --dynamodb-endpoint http://127.0.0.1:8000`
+}
+
+// Run runs the verb.
+func (v tablesCreate) Run(ctx context.Context, std IO) error {
+	cfg, err := v.config(tenantry.Declarations())
+	if err != nil {
+		return err
+	}
+	created, err := dynamodb.CreateTables(ctx, cfg, names(v.Entities)...)
+	if err != nil {
+		return err
+	}
+	if v.JSON {
+		text, err := json.Marshal(struct {
+			Created []string `json:"created"`
+		}{append([]string{}, created...)})
+		if err != nil {
+			return err
+		}
+		return raw(std.Out, text)
+	}
+	for _, name := range created {
+		if _, err := fmt.Fprintf(std.Out, "created %s\n", printable(name)); err != nil {
+			return err
+		}
+	}
+	if len(created) == 0 {
+		_, err = fmt.Fprintln(std.Out, "all tables are there")
+	}
+	return err
+}
+
+type tablesCheck struct{ tablesOf }
+
+// Help implements kong.HelpProvider.
+func (tablesCheck) Help() string {
+	return `Every table of the prefix is scanned. The exit code is 1 where something is wrong. Examples:
+
+    tenantry tables check --table-prefix prod-shop --entities PRODUCT,ORDER
+    tenantry tables check --table-prefix prod-shop --json | jq .problems`
+}
+
+// Run runs the verb.
+func (v tablesCheck) Run(ctx context.Context, std IO) error {
+	cfg, err := v.config(tenantry.Declarations())
+	if err != nil {
+		return err
+	}
+	problems, err := dynamodb.CheckTables(ctx, cfg, names(v.Entities)...)
+	if err != nil {
+		return err
+	}
+	if err := v.print(std, problems); err != nil {
+		return err
+	}
+	if len(problems) > 0 {
+		return errUnsound
+	}
+	return nil
+}
+
+func (v tablesCheck) print(std IO, problems []dynamodb.Problem) error {
+	if v.JSON {
+		type problem struct {
+			Table   string `json:"table"`
+			PK      string `json:"pk,omitzero"`
+			SK      string `json:"sk,omitzero"`
+			Problem string `json:"problem"`
+		}
+		list := []problem{}
+		for _, p := range problems {
+			list = append(list, problem{p.Table, p.PK, p.SK, p.What})
+		}
+		text, err := json.Marshal(struct {
+			Problems []problem `json:"problems"`
+		}{list})
+		if err != nil {
+			return err
+		}
+		return raw(std.Out, text)
+	}
+	for _, p := range problems {
+		where := p.Table
+		for _, part := range []string{p.PK, p.SK} {
+			if part != "" {
+				where += " " + part
+			}
+		}
+		if _, err := fmt.Fprintf(std.Out, "%s: %s\n", printable(where), printable(p.What)); err != nil {
+			return err
+		}
+	}
+	if len(problems) == 0 {
+		_, err := fmt.Fprintln(std.Out, "the tables are as they should be")
+		return err
+	}
+	return nil
+}
+
+// policyVerb are the verbs that print what a database's own access control should say.
+type policyVerb struct {
+	DynamoDB policyDynamoDB `cmd:"" name:"dynamodb" help:"Print the IAM policy for sessions of one tenant."`
+}
+
+type policyDynamoDB struct {
+	Tenant   code         `required:"" placeholder:"CODE" help:"The tenant whose records the session reads and writes."`
+	Entities []entityType `required:"" placeholder:"TYPE,..." help:"The entity types that it reads and writes."`
+	Region   string       `required:"" env:"TENANTRY_REGION,AWS_REGION" placeholder:"REGION" help:"The region of the tables, as eu-central-1."`
+	Account  string       `required:"" placeholder:"ID" help:"The AWS account, twelve digits."`
+	Cloud    string       `default:"aws" placeholder:"NAME" help:"The first word of ARNs. Defaults to aws."`
+	tables
+}
+
+// Help implements kong.HelpProvider.
+func (policyDynamoDB) Help() string {
+	return `The policy is derived from the form of keys; a request that names no key is denied. Nothing is called. Example:
+
+    tenantry policy dynamodb --table-prefix prod-shop --tenant acme --entities PRODUCT,ORDER --region eu-central-1 --account 123456789012`
+}
+
+// Run runs the verb.
+func (v policyDynamoDB) Run(std IO) error {
+	cfg, err := v.config(tenantry.Declarations())
+	if err != nil {
+		return err
+	}
+	var types []record.EntityType
+	for _, t := range v.Entities {
+		types = append(types, t.EntityType)
+	}
+	text, err := dynamodb.Policy(cfg, dynamodb.Place{Cloud: v.Cloud, Region: v.Region, Account: v.Account}, v.Tenant.Code, types...)
+	if err != nil {
+		return err
+	}
+	return raw(std.Out, text)
+}
