@@ -9,6 +9,9 @@ import (
 	"io"
 	"math/rand/v2"
 	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 	"os"
 	"strings"
 	"sync"
@@ -209,6 +212,45 @@ func faultyPublish(t *testing.T, e *engine, random *rand.Rand, i int) string {
 	default:
 		t.Errorf("a commit: %v", err)
 		return ""
+	}
+}
+
+// TestSilentServer has the server make a commit and never answer, as behind a connection that died unnoticed.
+func TestSilentServer(t *testing.T) {
+	cfg := empty(t)
+	behind, err := url.Parse(cfg.Endpoint)
+	if err != nil {
+		t.Fatal(err)
+	}
+	proxy := httputil.NewSingleHostReverseProxy(behind)
+	ended := make(chan struct{})
+	var silent atomic.Int32
+	front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		if err != nil {
+			t.Errorf("a request: %v", err)
+		}
+		r.Body = io.NopCloser(bytes.NewReader(body))
+		if bytes.Contains(body, []byte("-a-command")) && silent.Add(1) == 1 {
+			proxy.ServeHTTP(httptest.NewRecorder(), r)
+			<-ended
+			return
+		}
+		proxy.ServeHTTP(w, r)
+	}))
+	defer front.Close()
+	defer close(ended)
+	cfg.Endpoint, cfg.patience = front.URL, 300*time.Millisecond
+	e := opened(t, cfg)
+	rec := &record.Record{PK: "A#acme", SK: "1", Version: 1, RequestID: "request"}
+	if _, err := e.Commit(t.Context(), creates(rec)); err != nil {
+		t.Errorf("a commit whose first answer never came: %v", err)
+	}
+	if got, err := e.Get(t.Context(), driver.RefOf(driver.Command, rec)); err != nil || got == nil {
+		t.Errorf("its command: %v, %v", got, err)
+	}
+	if silent.Load() == 0 {
+		t.Error("every call was answered")
 	}
 }
 
