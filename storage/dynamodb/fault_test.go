@@ -254,6 +254,34 @@ func TestSilentServer(t *testing.T) {
 	}
 }
 
+// TestFaultsWithoutEnd has calls refused for ever: the engine gives up, says that trying again may help, and has written nothing.
+func TestFaultsWithoutEnd(t *testing.T) {
+	cfg := empty(t)
+	var sent atomic.Int32
+	cfg.transport = through(func(w *wire, req *http.Request, op string, body []byte) (*http.Response, error) {
+		switch {
+		case bytes.Contains(body, []byte("-a-command")) && op == "TransactWriteItems":
+			sent.Add(1)
+			return refusal(req, 400, "TransactionCanceledException", `,"CancellationReasons":[{"Code":"TransactionConflict"},{"Code":"ConditionalCheckFailed"}]`)
+		case bytes.Contains(body, []byte("-b-data")) && op == "GetItem":
+			return refusal(req, 400, "AccessDeniedException", "")
+		}
+		return w.send(req, body)
+	})
+	e := opened(t, cfg)
+	rec := &record.Record{PK: "A#acme", SK: "1", Version: 1}
+	_, err := e.Commit(t.Context(), creates(rec))
+	says(t, err, fault.Unavailable, "try again")
+	if n := sent.Load(); n != maxAttempts {
+		t.Errorf("the commit was sent %d times, want %d", n, maxAttempts)
+	}
+	if got, err := e.Get(t.Context(), driver.RefOf(driver.Data, rec)); got != nil || err != nil {
+		t.Errorf("a row of a commit that was never made: %v, %v", got, err)
+	}
+	_, err = e.Get(t.Context(), driver.Ref{Collection: driver.Data, PK: "B#acme", SK: "1"})
+	says(t, err, fault.Unavailable, "credentials")
+}
+
 func isConflict(err error) bool {
 	_, ok := errors.AsType[*driver.Conflict](err)
 	return ok
