@@ -195,12 +195,12 @@ func (a *App) build(cursors *storage.Cursors, revocations *members.Revocations) 
 	directory := members.NewDirectory(a.store, a.tail, cfg.CrossTenantRoles.Has, cfg.ObserveCache)
 	a.guard = guard.New(guard.Config{Directory: a.dir, Members: directory, MembershipRequired: cfg.MembershipRequired, Auditor: a.audit, CommonAliases: cfg.CommonTenantCodes, SingleTenant: cfg.SingleTenant})
 	a.members = members.New(members.Config{Commands: a.commands, Data: a.data, Directory: directory, Revocations: revocations, Keyring: a.cfg.Keyring,
-		Tenants: a.dir, Required: cfg.MembershipRequired, System: a.guard.System, CrossTenant: cfg.CrossTenantRoles.Has,
+		Tenants: a.guard, Required: cfg.MembershipRequired, System: a.guard.System, CrossTenant: cfg.CrossTenantRoles.Has,
 		Inverse: inverse, Defaults: keeper("DEFAULT_TENANT"), Admins: keeper("ADMINS"), Families: keeper("REFRESH"), Now: cfg.Now})
 	a.tenants = tenants.New(tenants.Config{Commands: a.commands, Data: a.data, Directory: a.dir, Left: a.members.Left, Listing: listing, Partitions: partitions, Cursors: cursors,
 		Reserved: a.guard.Reserved, CrossTenant: cfg.CrossTenantRoles.Has})
 	var err error
-	a.settings, err = settings.New(settings.Config{Commands: a.commands, Data: a.data, Groups: tenants.GroupsFor, State: a.dir.Lookup, Declaration: cfg.Settings,
+	a.settings, err = settings.New(settings.Config{Commands: a.commands, Data: a.data, Cursors: cursors, Groups: tenants.GroupsFor, State: a.guard.Lookup, Declaration: cfg.Settings,
 		Feed: a.tail, Observe: cfg.ObserveCache})
 	failed = errors.Join(failed, err)
 	a.events = events.New(events.Config{Store: a.store, Entities: a.entities, Cursors: cursors, Log: cfg.Log,

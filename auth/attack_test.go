@@ -328,6 +328,8 @@ func TestIssuerAndAudience(t *testing.T) { // JWT-12, JWT-13
 		{"issuer absent", iss(absent), "iss"},
 		{"issuer the built-in one, which is off", iss(auth.BuiltinIssuer), "iss"},
 		{"another audience", aud("other"), "aud"},
+		{"a refresh token", token(nil, object{"token_use": "refresh"}), "token_use"},
+		{"a use in upper case", token(nil, object{"token_use": "ACCESS"}), "token_use"},
 		{"audience absent", aud(absent), "aud"},
 		{"audience null", aud(nil), "aud"},
 		{"audiences none", aud([]string{}), "aud"},
@@ -345,6 +347,7 @@ func TestIssuerAndAudience(t *testing.T) { // JWT-12, JWT-13
 	})
 	admit(t, v, aud([]string{"ours", "other"}))
 	admit(t, v, access("access", audience)) // as Cognito writes them
+	admit(t, v, token(nil, object{"token_use": "id"}))
 }
 
 func TestClaimNames(t *testing.T) { // JWT-16

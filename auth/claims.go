@@ -221,6 +221,8 @@ func (c *claims) check(audience string, now time.Time, leeway time.Duration) Rea
 		return "sub"
 	case !c.isFor(audience):
 		return "aud"
+	case c.use != "" && c.use != "access" && c.use != "id":
+		return "token_use"
 	case c.expires.IsZero():
 		return "exp"
 	case c.notBefore.After(now.Add(leeway)):

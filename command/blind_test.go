@@ -37,6 +37,10 @@ func TestReadsAndCommits(t *testing.T) {
 	acme, key := worldtest.Scope("acme"), w.Key(worldtest.Scope("acme"), "PRODUCT", "a")
 	w.Publish(acme, command.Input{Key: w.Key(acme, "PRODUCT", "first"), Name: "notes the partition"})
 	deleted := true
+	receipt := command.WithReceipt(command.NewReceipt(worldtest.Code("acme"), acme.Born(), worldtest.Actor(), "POST /", "key", "", nil))
+	keyed := func() (command.Result, error) {
+		return w.Commands.PublishSync(t.Context(), acme, command.Input{Key: w.Key(acme, "PRODUCT", "keyed"), Name: "K"}, receipt)
+	}
 	for _, step := range []struct {
 		what          string
 		do            func() (command.Result, error)
@@ -59,6 +63,8 @@ func TestReadsAndCommits(t *testing.T) {
 		{"a delete", func() (command.Result, error) {
 			return w.Commands.PublishPartialUpdateSync(t.Context(), acme, command.Partial{Key: key, Version: record.VersionLatest, IsDeleted: &deleted})
 		}, 1, 1, 3, ""},
+		{"a create with a receipt", keyed, 0, 1, 1, ""},
+		{"a create whose receipt is there", keyed, 3, 1, 1, ""},
 		{"a create of what is deleted", func() (command.Result, error) {
 			return w.Commands.PublishSync(t.Context(), acme, command.Input{Key: key, Name: "C"})
 		}, 1, 2, 4, ""},

@@ -225,7 +225,7 @@ func (s *Service) Change(ctx context.Context, sc scope.Scope, key record.Key, ve
 	}
 	var logged int64 // the version that the log turned out to hold
 	// A create finds nothing, as a rule: it is written without a look, and the conditions of the write find what is there.
-	blind := version == record.VersionFirst && !o.existing && o.receipt == nil && !key.Tenant().IsCommon()
+	blind := version == record.VersionFirst && !o.existing && !key.Tenant().IsCommon()
 	for range attempts {
 		var current *record.Record
 		if !blind {
@@ -233,7 +233,7 @@ func (s *Service) Change(ctx context.Context, sc scope.Scope, key record.Key, ve
 				return Result{}, err
 			}
 		}
-		if o.receipt != nil { // read after the state: where that is the receipt's own doing, the receipt is there
+		if o.receipt != nil && !blind { // read after the state: where that is the receipt's own doing, the receipt is there
 			if res, found, err := s.replay(ctx, view, key, o.receipt); found || err != nil {
 				return res, err
 			}

@@ -357,7 +357,7 @@ func (gr *Grant) use(ctx context.Context, code tenant.Code) (state State, foreig
 	case reach >= Admin:
 		return state, false, nil
 	}
-	state, err = gr.guard.lookup(ctx, code)
+	state, err = gr.guard.Lookup(ctx, code)
 	return state, !state.Exists, err
 }
 
@@ -374,7 +374,7 @@ func (gr *Grant) active(ctx context.Context) error {
 	case gr.Acting.IsCommon() && reach != Shared && !gr.admin():
 		return forbidden()
 	}
-	state, err := gr.guard.lookup(ctx, gr.Acting)
+	state, err := gr.guard.Lookup(ctx, gr.Acting)
 	switch {
 	case err != nil:
 		return err
@@ -412,7 +412,8 @@ func (gr *Grant) join(ctx context.Context) (err error) {
 	return nil
 }
 
-func (g *Guard) lookup(ctx context.Context, code tenant.Code) (State, error) {
+// Lookup is that of the Guard's Directory, but that common and, in single-tenant mode, single always exist.
+func (g *Guard) Lookup(ctx context.Context, code tenant.Code) (State, error) {
 	if code.IsCommon() || g.cfg.SingleTenant && code == tenant.Single() {
 		return State{Exists: true}, nil
 	}

@@ -72,6 +72,12 @@ func (h *Handler) once(w http.ResponseWriter, r *http.Request, op *route.Operati
 		return
 	}
 	if found {
+		if op.Replay != nil {
+			if err := op.Replay(r.Context(), c); err != nil {
+				h.refuse(w, r, asked, err)
+				return
+			}
+		}
 		if kept.Sealed != nil {
 			if kept.Body, err = h.unseal(receipt.ID, kept.Sealed); err != nil {
 				h.fail(w, r, err)

@@ -341,6 +341,27 @@ func TestSingleTenant(t *testing.T) {
 	}
 }
 
+// TestMembersOfSingleTenant manages the members and the settings of the tenant single, which exists without having been created.
+func TestMembersOfSingleTenant(t *testing.T) {
+	s := start(t, apitest.Options{App: tenantry.Config{SingleTenant: true, MembershipRequired: true}})
+	do := func(user, method, path, body string) *apitest.Answer {
+		return s.Do(t, apitest.Request{Token: s.Token(user), Method: method, Path: path, Body: body})
+	}
+	const members = "/api/tenants/single/users"
+	want(t, do("user", "GET", products, ""), 403, "not_a_member")
+	want(t, do("system_admin", "POST", members, `{"userCode":"user","role":"admin"}`), 201, "")
+	want(t, do("user", "GET", products, ""), 200, "")
+	want(t, do("user", "GET", members, ""), 200, "")
+	want(t, do("user", "POST", "/api/tenants/single/invitations", `{"userCode":"b","role":"user"}`), 201, "")
+	want(t, do("user", "POST", "/api/auth/switch-tenant", `{"tenantCode":"single"}`), 200, "")
+	if a := do("user", "GET", "/api/users/user/tenants", ""); !bytes.Contains(a.Body, []byte(`"tenantCode":"single"`)) {
+		t.Errorf("the user's tenants: %v", a)
+	}
+	want(t, do("system_admin", "POST", "/api/admin/master-setting/copy", `{"sourceTenantCode":"alpha","targetTenantCodes":["single"]}`), 200, "")
+	several := start(t, apitest.Options{})
+	want(t, several.Do(t, apitest.Request{Token: several.Token("system_admin"), Method: "POST", Path: members, Body: `{"userCode":"u","role":"admin"}`}), 404, "not_found")
+}
+
 // TestClosedEntities answers undeclared entity types as what isn't there.
 func TestClosedEntities(t *testing.T) {
 	opts := world()

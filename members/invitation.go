@@ -143,8 +143,11 @@ func secretHash(secret string) string {
 }
 
 // Invitations returns the invitations of the scope's tenant, oldest first, with the cursor of the next page. Limit and cursor are as for
-// data.Service.List.
+// data.Service.List. It fails with fault.NotFound for a tenant that doesn't exist.
 func (s *Service) Invitations(ctx context.Context, sc scope.Scope, limit int, cursor string) ([]Invitation, string, error) {
+	if err := s.exists(ctx, sc.Tenant()); err != nil {
+		return nil, "", err
+	}
 	common, err := common(sc)
 	if err != nil {
 		return nil, "", err

@@ -110,7 +110,7 @@ func (rs *Routes) Operations() []route.Operation {
 		{ID: "listTenantsOfUser", Method: "GET", Path: "/api/users/{userCode}/tenants", Summary: "List the tenants of a user", Policy: own,
 			Answers: map[int]any{200: List{}}, Precheck: onlyOneself, Handle: rs.tenantsOf},
 		{ID: "switchTenant", Method: "POST", Path: "/api/auth/switch-tenant", Summary: "Get a token for a tenant of which the caller is a member", Policy: target, Body: SwitchBody{},
-			Answers: map[int]any{200: Session{}}, Errors: []fault.Code{fault.NotAMember, fault.InvalidKey}, Confidential: true, Handle: rs.switchTenant},
+			Answers: map[int]any{200: Session{}}, Errors: []fault.Code{fault.NotAMember, fault.InvalidKey}, Confidential: true, Replay: rs.maySwitch, Handle: rs.switchTenant},
 		{ID: "refreshSession", Method: "POST", Path: "/api/auth/refresh", Summary: "Get the next token for a refresh token, which is good once", Policy: guard.Policy{Reach: guard.Anyone}, Body: RefreshBody{},
 			Answers: map[int]any{200: Session{}}, Confidential: true, Handle: rs.refresh},
 		{ID: "invite", Method: "POST", Path: invitations, Summary: "Invite a user; the secret is shown once", Policy: managers, Body: InviteBody{},
@@ -142,9 +142,19 @@ func (rs *Routes) list(ctx context.Context, c *route.Call) (route.Answer, error)
 	return route.JSON(http.StatusOK, List{Items: items, Cursor: cursor})
 }
 
+// readBody reads a body into v, whose mentions of a record named holds. A membership's and an invitation's record stand in common,
+// so that no pk or id agrees with a route that names a tenant.
+func readBody(c *route.Call, v any, named *route.Mentions) error {
+	err := c.Decode(v)
+	if err == nil && (named.PK != "" || named.ID != "") {
+		err = fault.New(fault.InvalidKey, "members", "the body's pk or id names another record than the route; leave it out")
+	}
+	return err
+}
+
 func (rs *Routes) add(ctx context.Context, c *route.Call) (route.Answer, error) {
 	var b AddBody
-	if err := c.Decode(&b); err != nil {
+	if err := readBody(c, &b, &b.Mentions); err != nil {
 		return route.Answer{}, err
 	}
 	m, res, err := rs.Members.Add(ctx, c.Scope(), Add{UserCode: b.UserCode, Role: b.Role, IsDefault: b.IsDefault, UserID: b.UserID}, c.Idempotent("")...)
@@ -153,7 +163,7 @@ func (rs *Routes) add(ctx context.Context, c *route.Call) (route.Answer, error) 
 
 func (rs *Routes) update(ctx context.Context, c *route.Call) (route.Answer, error) {
 	var b UpdateBody
-	if err := c.Decode(&b); err != nil {
+	if err := readBody(c, &b, &b.Mentions); err != nil {
 		return route.Answer{}, err
 	}
 	m, res, err := rs.Members.Update(ctx, c.Scope(), c.Path("userCode"), Update{Role: b.Role, IsDefault: b.IsDefault}, c.Idempotent("")...)
@@ -161,6 +171,10 @@ func (rs *Routes) update(ctx context.Context, c *route.Call) (route.Answer, erro
 }
 
 func (rs *Routes) remove(ctx context.Context, c *route.Call) (route.Answer, error) {
+	var b route.Mentions
+	if err := readBody(c, &b, &b); err != nil {
+		return route.Answer{}, err
+	}
 	m, res, err := rs.Members.Remove(ctx, c.Scope(), c.Path("userCode"), c.Idempotent("")...)
 	return changed(http.StatusOK, m, res, err)
 }
@@ -189,16 +203,29 @@ func (rs *Routes) tenantsOf(ctx context.Context, c *route.Call) (route.Answer, e
 }
 
 func (rs *Routes) switchTenant(ctx context.Context, c *route.Call) (route.Answer, error) {
-	var b SwitchBody
-	if err := c.Decode(&b); err != nil {
-		return route.Answer{}, err
-	}
-	code, err := tenant.Parse(b.TenantCode)
+	code, err := switchTarget(c)
 	if err != nil {
 		return route.Answer{}, err
 	}
 	out, err := rs.Members.Switch(ctx, c.Principal, code)
 	return answer(http.StatusOK, out, err)
+}
+
+// maySwitch refuses who is a member no more.
+func (rs *Routes) maySwitch(ctx context.Context, c *route.Call) error {
+	code, err := switchTarget(c)
+	if err == nil {
+		_, _, err = rs.Members.begin(ctx, c.Principal, code)
+	}
+	return err
+}
+
+func switchTarget(c *route.Call) (tenant.Code, error) {
+	var b SwitchBody
+	if err := c.Decode(&b); err != nil {
+		return tenant.Code{}, err
+	}
+	return tenant.Parse(b.TenantCode)
 }
 
 func (rs *Routes) refresh(ctx context.Context, c *route.Call) (route.Answer, error) {
@@ -212,7 +239,7 @@ func (rs *Routes) refresh(ctx context.Context, c *route.Call) (route.Answer, err
 
 func (rs *Routes) invite(ctx context.Context, c *route.Call) (route.Answer, error) {
 	var b InviteBody
-	if err := c.Decode(&b); err != nil {
+	if err := readBody(c, &b, &b.Mentions); err != nil {
 		return route.Answer{}, err
 	}
 	out, err := rs.Members.Invite(ctx, c.Scope(), Invite{Email: b.Email, UserCode: b.UserCode, Role: b.Role, Life: time.Duration(b.ExpiresIn) * time.Second})
@@ -230,6 +257,10 @@ func (rs *Routes) invitation(ctx context.Context, c *route.Call) (route.Answer, 
 }
 
 func (rs *Routes) withdraw(ctx context.Context, c *route.Call) (route.Answer, error) {
+	var b route.Mentions
+	if err := readBody(c, &b, &b); err != nil {
+		return route.Answer{}, err
+	}
 	out, err := rs.Members.Withdraw(ctx, c.Scope(), c.Path("id"), c.Idempotent("")...)
 	return answer(http.StatusOK, out, err)
 }

@@ -58,24 +58,29 @@ func notMember() error {
 // token's. It fails with fault.NotAMember, also for a tenant that doesn't exist, with fault.TenantSuspended, and with
 // fault.Unauthenticated where that session has ended.
 func (s *Service) Switch(ctx context.Context, p *auth.Principal, code tenant.Code) (Session, error) {
-	if !p.MayAssert(code) {
-		return Session{}, notMember()
-	}
-	now := s.cfg.Now()
-	f := family{Issuer: p.Issuer(), Subject: p.Subject(), UserCode: p.UserCode(), Email: p.Email(), EmailVerified: p.EmailVerified(),
-		Groups: p.GroupsIn(code), TenantCode: code.String(), Born: now.Unix(), Generation: 1}
-	m, err := s.member(ctx, f)
+	f, m, err := s.begin(ctx, p, code)
 	if err != nil {
 		return Session{}, err
 	}
-	f.Epoch = m.Epoch
-	row := storage.Row{Owner: tenant.Common().String(), SK: rand.Text(), Expires: now.Add(FamilyLife).Unix()}
+	row := storage.Row{Owner: tenant.Common().String(), SK: rand.Text(), Expires: s.cfg.Now().Add(FamilyLife).Unix()}
 	if p.Epoch() != "" {
 		if row.Expires, err = s.sessionEnd(ctx, p); err != nil {
 			return Session{}, err
 		}
 	}
 	return s.issue(ctx, row, f, m)
+}
+
+// begin returns the family of a switch by p's user, and the membership that it is of. It fails as Switch does.
+func (s *Service) begin(ctx context.Context, p *auth.Principal, code tenant.Code) (family, guard.Member, error) {
+	if !p.MayAssert(code) {
+		return family{}, guard.Member{}, notMember()
+	}
+	f := family{Issuer: p.Issuer(), Subject: p.Subject(), UserCode: p.UserCode(), Email: p.Email(), EmailVerified: p.EmailVerified(),
+		Groups: p.GroupsIn(code), TenantCode: code.String(), Born: s.cfg.Now().Unix(), Generation: 1}
+	m, err := s.member(ctx, f)
+	f.Epoch = m.Epoch
+	return f, m, err
 }
 
 // sessionEnd returns when the family ends that a token from switching is of: switching again with it gives no more time, and nothing

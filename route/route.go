@@ -73,6 +73,10 @@ type Operation struct {
 	// path names is there, and roles that depend on it. Nil for nothing more.
 	Precheck func(*Call) error
 
+	// Replay decides again, before an answer that was kept under an Idempotency-Key is given again, what Handle decides of the
+	// caller's rights. Nil where Policy and Precheck say all.
+	Replay func(context.Context, *Call) error
+
 	Handle func(context.Context, *Call) (Answer, error)
 }
 
@@ -229,11 +233,11 @@ func (c *Call) Version(body jsontext.Value, required bool) (version int64, named
 // IfMatch returns the version that If-Match names, sent false where there is none. It fails with fault.InvalidRequest for what is no
 // ETag of a record.
 func (c *Call) IfMatch() (version int64, sent bool, err error) {
-	match := c.request.Header.Get("If-Match")
-	if match == "" {
+	match := c.request.Header["If-Match"]
+	if len(match) == 0 {
 		return 0, false, nil
 	}
-	text, ok := strings.CutPrefix(match, `"`)
+	text, ok := strings.CutPrefix(match[0], `"`)
 	text, closed := strings.CutSuffix(text, `"`)
 	n, err := ParseVersion(text)
 	if err != nil || n < 1 || !ok || !closed {

@@ -97,6 +97,16 @@ func TestVersion(t *testing.T) {
 	}
 }
 
+// TestEmptyIfMatch takes an If-Match without a version for a mistake: to pass over it would overwrite whatever is there.
+func TestEmptyIfMatch(t *testing.T) {
+	r := httptest.NewRequest(http.MethodPatch, "/api/settings", nil)
+	r.Header.Set("If-Match", "")
+	c := route.NewCall(nil, guard.Grant{}, r, nil, nil, "")
+	if version, sent, err := c.IfMatch(); !errors.Is(err, fault.InvalidRequest) {
+		t.Errorf("%d, %v, %v", version, sent, err)
+	}
+}
+
 func TestPrecondition(t *testing.T) {
 	conflict := fault.Conflict("test", 1, 2)
 	if err := route.Precondition(conflict, true); fault.As(err).HTTPStatus() != http.StatusPreconditionFailed || !errors.Is(err, fault.VersionConflict) || conflict.HTTPStatus() != http.StatusConflict {

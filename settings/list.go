@@ -51,7 +51,7 @@ func (s *Service) List(ctx context.Context, sc scope.Scope, q Query) (Page, erro
 		return Page{}, err
 	}
 	ranges := q.ranges()
-	at, cursor, err := openCursor(q.Cursor, len(ranges))
+	at, cursor, err := s.openCursor(sc, q)
 	if err != nil {
 		return Page{}, err
 	}
@@ -78,7 +78,7 @@ func (s *Service) List(ctx context.Context, sc scope.Scope, q Query) (Page, erro
 			break
 		}
 	}
-	page.Cursor = strconv.Itoa(at) + "." + cursor
+	page.Cursor = s.cfg.Cursors.Seal(sc, strconv.Itoa(at)+"."+cursor, q.bound()...)
 	return page, nil
 }
 
@@ -126,15 +126,18 @@ func (q Query) holds(r Ref) bool {
 	return (level == "" || r.Level == level) && (q.GroupID == "" || r.GroupID == q.GroupID) && (q.UserID == "" || r.UserID == q.UserID) && strings.HasPrefix(r.Code, q.Prefix)
 }
 
-// openCursor divides a cursor into a place in ranges and the cursor there.
-func openCursor(cursor string, ranges int) (at int, inside string, err error) {
-	if cursor == "" {
-		return 0, "", nil
+// openCursor returns the place in the ranges of q where its cursor begins, and the cursor there, "" for the beginning of the range.
+func (s *Service) openCursor(sc scope.Scope, q Query) (at int, inside string, err error) {
+	place, err := s.cfg.Cursors.Open(sc, q.Cursor, q.bound()...)
+	if err != nil || place == "" {
+		return 0, "", err
 	}
-	text, inside, found := strings.Cut(cursor, ".")
+	text, inside, _ := strings.Cut(place, ".")
 	at, err = strconv.Atoi(text)
-	if err != nil || !found || at < 0 || at >= ranges || strconv.Itoa(at) != text {
-		return 0, "", fault.New(fault.InvalidCursor, "settings.List", "the cursor is not one of this list; begin without one")
-	}
-	return at, inside, nil
+	return at, inside, err
+}
+
+// bound is what a cursor of q is for.
+func (q Query) bound() []string {
+	return []string{"master settings", string(q.Level), q.GroupID, q.UserID, q.Prefix}
 }

@@ -255,9 +255,15 @@ func TestListOfMasterSettings(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, cursor := range map[string]string{"of nothing": "x", "out of range": "9.", "of another range": "1" + first.Cursor[1:], "changed": first.Cursor + "A", "negative": "-1."} {
+	for name, cursor := range map[string]string{"of nothing": "x", "out of range": "9.", "without the beginning": first.Cursor[1:], "changed": first.Cursor + "A", "made by hand": "1.", "of the beginning": "0."} {
 		if _, err := w.List(t.Context(), w.acme, settings.Query{Level: "tenant", Cursor: cursor}); !errors.Is(err, fault.InvalidCursor) {
 			t.Errorf("a cursor %s: %v", name, err)
+		}
+	}
+	for _, q := range []settings.Query{{}, {Level: "user"}, {Level: "tenant", Prefix: "a"}, {Level: "common"}} {
+		q.Cursor = first.Cursor
+		if _, err := w.List(t.Context(), w.acme, q); !errors.Is(err, fault.InvalidCursor) {
+			t.Errorf("a cursor of another query than %+v: %v", q, err)
 		}
 	}
 	if _, err := w.List(t.Context(), w.bravo, settings.Query{Level: "tenant", Cursor: first.Cursor}); !errors.Is(err, fault.InvalidCursor) {

@@ -35,6 +35,7 @@ import (
 	"github.com/tenantry/tenantry/guard"
 	"github.com/tenantry/tenantry/internal/scope"
 	"github.com/tenantry/tenantry/record"
+	"github.com/tenantry/tenantry/storage"
 	"github.com/tenantry/tenantry/tenant"
 )
 
@@ -68,6 +69,7 @@ type Feed interface {
 type Config struct {
 	Commands *command.Service
 	Data     *data.Service
+	Cursors  *storage.Cursors
 
 	// Groups returns the setting groups of a role in a tenant's record, in their order; tenants.GroupsFor.
 	Groups func(rec *record.Record, role string) ([]string, error)

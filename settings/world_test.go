@@ -37,7 +37,7 @@ func worldOn(t testing.TB, src driver.Source, d settings.Declaration) *world {
 	w := &world{World: worldtest.New(t, src, worldtest.Options{Entities: append(settings.Declarations(), tenants.Declaration())}),
 		acme: worldtest.Scope("acme"), bravo: worldtest.Scope("bravo"), common: worldtest.Scope("common")}
 	var err error
-	w.Service, err = settings.New(settings.Config{Commands: w.Commands, Data: w.Data, Groups: tenants.GroupsFor, State: exists, Declaration: d, Feed: w.Tail,
+	w.Service, err = settings.New(settings.Config{Commands: w.Commands, Data: w.Data, Cursors: w.Cursors, Groups: tenants.GroupsFor, State: exists, Declaration: d, Feed: w.Tail,
 		Observe: func(_ string, hit bool) {
 			if hit {
 				w.hits.Add(1)

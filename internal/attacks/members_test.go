@@ -2,6 +2,7 @@ package attacks_test
 
 import (
 	"fmt"
+	"net/http"
 	"net/url"
 	"strings"
 	"sync"
@@ -166,6 +167,22 @@ func TestMembers(t *testing.T) {
 			}
 			a.wants(get(sa, "/api/tenants/charlie/users?limit=1&cursor="+c), 400)
 			a.wants(get(sa, "/api/tenant?limit=1&cursor="+c), 400)
+		}
+	})
+	w.class(t, "bodies that name another record", func(a *attack) {
+		a.honest(patch(aa, users+"/um", `{"role":"user","tenantCode":"ALPHA"}`))
+		for _, mention := range []string{`"pk":"PRODUCT#alpha"`, `"pk":"USER_TENANT#alpha"`, `"id":"USER_TENANT#alpha#aa"`} {
+			a.wants(patch(aa, users+"/um", `{"role":"user",%s}`, mention), 400)
+			a.wants(post(aa, users, `{"userCode":"named","role":"user",%s}`, mention), 400)
+			a.wants(post(aa, "/api/tenants/alpha/invitations", `{"userCode":"named","role":"user",%s}`, mention), 400)
+			a.wants(apitest.Request{Token: aa, Method: http.MethodDelete, Path: users + "/um", Body: "{" + mention + "}"}, 400)
+		}
+	})
+	w.class(t, "what is no tenant", func(a *attack) {
+		for _, what := range []string{"users", "invitations"} {
+			a.honest(get(sa, "/api/tenants/alpha/"+what))
+			a.wants(get(sa, "/api/tenants/zulu9/"+what), 404)
+			a.wants(get(sa, "/api/tenants/common/"+what), 404)
 		}
 	})
 	w.class(t, "the last admin, by many at once", func(a *attack) {

@@ -118,6 +118,22 @@ func TestSessions(t *testing.T) {
 		}
 		a.wants(refreshing(s.RefreshToken), 401)
 	})
+	w.class(t, "a kept answer of a membership that ended", func(a *attack) {
+		a.writing("charlie")
+		again := func() apitest.Request {
+			return with(switching(um(), "charlie"), "Idempotency-Key", "ended")
+		}
+		first := a.honest(again())
+		if kept := a.honest(again()); string(kept.Body) != string(first.Body) {
+			a.Errorf("the replay is %v", kept)
+		}
+		a.honest(remove(sa, umInCharlie))
+		twin := a.wants(switching(um(), "zulu9"), 403)
+		if refused := a.wants(again(), 403); alike(refused) != alike(twin) {
+			a.Errorf("a former member is answered %v", refused)
+		}
+		a.honest(addMember(sa, "charlie", "um", "user"))
+	})
 	w.class(t, "a family lives twelve hours", func(a *attack) {
 		s := a.session(um(), "charlie")
 		for range 11 {

@@ -131,6 +131,11 @@ func TestSettings(t *testing.T) {
 			a.wants(get(ua, list+"&cursor="+c), 400)
 		}
 		a.wants(with(get(sa, list+"&cursor="+cursor(ab, list)), tenantHeader, "alpha"), 400)
+		own := cursor(aa, list)
+		a.honest(get(aa, list+"&cursor="+own))
+		for _, c := range []string{"0.", "1.", "1", own[:1], own[:2], own[:len(own)-1], own + "A"} {
+			a.wants(get(aa, list+"&cursor="+c), 400)
+		}
 	})
 	w.class(t, "records of settings by other routes", func(a *attack) {
 		a.honest(get(ua, own))

@@ -157,6 +157,13 @@ var mutants = []mutant{
 		test: []string{"-run", "TestSessions", "./internal/attacks"},
 	},
 	{
+		name: "a kept session is given to a former member",
+		file: "httpapi/idempotency.go",
+		old:  `if op.Replay != nil {`,
+		new:  `if false {`,
+		test: []string{"-run", "TestSessions", "./internal/attacks"},
+	},
+	{
 		name: "an issuer vouches for users in tenants of others",
 		file: "members/session.go",
 		old:  `if !p.MayAssert(code) {`,
@@ -232,5 +239,19 @@ var mutants = []mutant{
 		old:  "if made, err := e.made(ctx, b); made || err != nil {",
 		new:  "if _, err := e.made(ctx, b); err != nil {",
 		test: []string{"-run", "TestFaults", "./storage/dynamodb"},
+	},
+	{
+		name: "commands that share a statement share a position",
+		file: "storage/sqlite/joint.go",
+		old:  "r.position = last - int64(len(run)-1-i)",
+		new:  "r.position = last - int64(0*i)",
+		test: []string{"-run", "TestGroupsAreLikeTurns", "./storage/sqlite"},
+	},
+	{
+		name: "what was found of a command that was taken back stands",
+		file: "storage/sqlite/writer.go",
+		old:  "\t\t\t\t\tr.err = nil\n",
+		new:  "\t\t\t\t\t_ = r\n",
+		test: []string{"-run", "TestFirstOfAGroup", "./storage/sqlite"},
 	},
 }

@@ -20,7 +20,7 @@ func TestSettings(t *testing.T) {
 	if os.Getenv("TENANTRY_LONG_RUN") != "" {
 		trees = allTrees
 	}
-	service, err := settings.New(settings.Config{Commands: w.Commands, Data: w.Data, Groups: tenants.GroupsFor, Feed: w.Tail, Observe: func(_ string, hit bool) {
+	service, err := settings.New(settings.Config{Commands: w.Commands, Data: w.Data, Cursors: w.Cursors, Groups: tenants.GroupsFor, Feed: w.Tail, Observe: func(_ string, hit bool) {
 		if hit {
 			hits++
 		}

@@ -47,10 +47,15 @@ func (e *engine) Backup(ctx context.Context, path string) error {
 // Tenantry wrote it and where the directory can't be written.
 func Restore(ctx context.Context, backup, dir string) error {
 	const op = "sqlite.Restore"
-	from, err := os.Open(backup)
-	if errors.Is(err, fs.ErrNotExist) {
+	switch info, err := os.Stat(backup); {
+	case errors.Is(err, fs.ErrNotExist):
 		return fault.Wrap(err, fault.NotFound, op, "there is no backup at %s", backup)
+	case err != nil:
+		return translate(ctx, err, op, backup)
+	case !info.Mode().IsRegular(): // reading a pipe may wait for ever, and a device never ends
+		return fault.New(fault.InvalidRequest, op, "%s is not a regular file; name one that tenantry backup wrote", backup)
 	}
+	from, err := os.Open(backup)
 	if err != nil {
 		return translate(ctx, err, op, backup)
 	}

@@ -158,7 +158,8 @@ func TestRestoreRefuses(t *testing.T) {
 		{"a page is damaged", write("damaged", damaged), fault.InvalidRequest, "damaged or is no backup"},
 		{"its end is missing", write("short", content[:len(content)/2]), fault.InvalidRequest, "damaged or is no backup"},
 		{"a newer Tenantry wrote it", newer, fault.Unavailable, "newer Tenantry"},
-		{"it is a directory", source, fault.Unavailable, "directory"},
+		{"it is a directory", source, fault.InvalidRequest, "not a regular file"},
+		{"it is a device", os.DevNull, fault.InvalidRequest, "not a regular file"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			dir := t.TempDir()
