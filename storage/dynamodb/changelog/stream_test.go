@@ -294,6 +294,25 @@ func TestTrimmed(t *testing.T) {
 	}
 }
 
+// What the scan finds and the stream brings too comes from the stream, every version of it.
+func TestScanWaitsForStream(t *testing.T) {
+	s, f, c := faked(t)
+	c.StreamLag = 300 * time.Millisecond
+	s.put("order", "A#acme", "1", 3)
+	s.put("order", "A#acme", "2", 5)
+	s.run(New(c))
+	l := New(c)
+	follows(t, l) // the table was scanned; the stream shows what was written before
+	for v := int64(1); v <= 3; v++ {
+		f.change("s9", "1", v)
+	}
+	s.eventually("both records", func() bool { return len(s.advanced(l)) == 4 })
+	want := []Entry{{1, "A#acme", "1", 1}, {2, "A#acme", "1", 2}, {3, "A#acme", "1", 3}, {4, "A#acme", "2", 5}}
+	if got := s.advanced(l); !slices.Equal(got, want) {
+		t.Errorf("the log has %v", got)
+	}
+}
+
 // exchange changes an attribute of the lease, or of the table.
 func (s *store) exchange(name string, value dynamotypes.AttributeValue) {
 	s.Helper()
