@@ -58,13 +58,10 @@ func (w *wire) Do(r *http.Request) (*http.Response, error) {
 // from the lease over tables, shards and appends to the end of the scans; once where tables are settled, and nothing but the checkpoints
 // knows what was appended.
 func TestCrashAtEveryStep(t *testing.T) {
-	for _, late := range []bool{false, true} {
-		for step := 1; step <= 40; step++ {
-			crash(t, step, late, false)
-		}
-		for step := 1; step <= 30; step++ {
-			crash(t, step, late, true)
-		}
+	for step := 1; step <= 40; step++ {
+		late := step%3 > 0 // what is there then differs from before the next call in nothing
+		crash(t, step, late, false)
+		crash(t, step, late, true)
 	}
 }
 

@@ -320,7 +320,7 @@ func (s *store) exchange(name string, value dynamotypes.AttributeValue) {
 	if name == "arn" {
 		k = key(state, tableKind+s.table("order"))
 	}
-	if _, err := s.db.UpdateItem(context.Background(), &dynamodb.UpdateItemInput{TableName: aws.String(s.prefix + "system"), Key: k, UpdateExpression: aws.String("SET #name = :value"),
+	if _, err := s.db.UpdateItem(context.Background(), &dynamodb.UpdateItemInput{TableName: aws.String(s.systemTable()), Key: k, UpdateExpression: aws.String("SET #name = :value"),
 		ExpressionAttributeNames: map[string]string{"#name": name}, ExpressionAttributeValues: item{":value": value}}); err != nil {
 		s.Fatal(err)
 	}
