@@ -86,7 +86,10 @@ type engine struct {
 	closed bool
 }
 
-var _ driver.KeyFeed = (*engine)(nil)
+var (
+	_ driver.KeyFeed  = (*engine)(nil)
+	_ driver.Advancer = (*engine)(nil)
+)
 
 func open(ctx context.Context, cfg Config) (*engine, error) {
 	s, err := connect(ctx, cfg)
