@@ -14,12 +14,9 @@ import (
 	"github.com/aws/aws-lambda-go/events"
 )
 
-// serve answers a request. It never fails: what is wrong with a request is an answer, and the handler's to give.
+// serve answers a request. What is wrong with it is the handler's to say.
 func (f *Function) serve(ctx context.Context, event *events.APIGatewayV2HTTPRequest) (*events.APIGatewayV2HTTPResponse, error) {
-	r, err := request(ctx, event)
-	if err != nil {
-		return &events.APIGatewayV2HTTPResponse{StatusCode: http.StatusBadRequest}, nil
-	}
+	r := request(ctx, event)
 	if f.cfg.Authorizer != nil {
 		if err := f.cfg.Authorizer.authorize(r, event.RequestContext.Authorizer); err != nil {
 			return nil, err
@@ -32,15 +29,10 @@ func (f *Function) serve(ctx context.Context, event *events.APIGatewayV2HTTPRequ
 
 // request returns the request that an event describes. Cookies are left out: nothing reads them. The header of several values comes as one,
 // with commas, which no header that may come once only can be.
-func request(ctx context.Context, event *events.APIGatewayV2HTTPRequest) (*http.Request, error) {
-	body := io.Reader(strings.NewReader(event.Body))
-	size := int64(len(event.Body))
-	if event.IsBase64Encoded {
-		decoded, err := base64.StdEncoding.DecodeString(event.Body)
-		if err != nil {
-			return nil, err
-		}
-		body, size = bytes.NewReader(decoded), int64(len(decoded))
+func request(ctx context.Context, event *events.APIGatewayV2HTTPRequest) *http.Request {
+	body, size := io.Reader(strings.NewReader(event.Body)), int64(len(event.Body))
+	if event.IsBase64Encoded && size > 0 {
+		body, size = base64.NewDecoder(base64.StdEncoding, body), -1
 	}
 	where := event.RequestContext
 	r := &http.Request{Method: where.HTTP.Method, URL: target(event), Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Header: http.Header{},
@@ -49,7 +41,7 @@ func request(ctx context.Context, event *events.APIGatewayV2HTTPRequest) (*http.
 		r.Header.Add(name, value)
 	}
 	r.RequestURI = r.URL.RequestURI()
-	return r.WithContext(ctx), nil
+	return r.WithContext(ctx)
 }
 
 // target returns the request's URL. API Gateway brings the path of an HTTP API decoded, and that of a function URL as it was sent.
@@ -92,7 +84,7 @@ func (w *recorder) answer() *events.APIGatewayV2HTTPResponse {
 	w.WriteHeader(http.StatusOK)
 	out := &events.APIGatewayV2HTTPResponse{StatusCode: w.status, Headers: map[string]string{}, Cookies: w.sent["Set-Cookie"]}
 	for name, values := range w.sent {
-		if name != "Set-Cookie" {
+		if name != "Set-Cookie" && name != "Connection" {
 			out.Headers[name] = strings.Join(values, ", ")
 		}
 	}
