@@ -24,7 +24,8 @@ type wire struct {
 	dead  func() // is called then
 	gone  bool
 
-	hold atomic.Pointer[func(op string)] // is called before a call is sent
+	hold   atomic.Pointer[func(op string)] // is called before a call is sent
+	refuse string                          // calls of this operation are refused
 }
 
 // Do implements aws.HTTPClient.
@@ -32,6 +33,9 @@ func (w *wire) Do(r *http.Request) (*http.Response, error) {
 	_, op, _ := strings.Cut(r.Header.Get("X-Amz-Target"), ".")
 	if hold := w.hold.Load(); hold != nil {
 		(*hold)(op)
+	}
+	if op == w.refuse {
+		return nil, errors.New("refused")
 	}
 	w.mu.Lock()
 	w.calls++
@@ -257,6 +261,28 @@ func TestTakeover(t *testing.T) {
 	<-done
 	if d := took(); d < 3*time.Second || d > 5*time.Second {
 		t.Errorf("the lease of a dead holder was taken after %v, want between 3 and 5 s", d)
+	}
+}
+
+// A process that can't write, or can't read the streams, lets another one try.
+func TestOneWhoCannotSequenceGivesUp(t *testing.T) {
+	for _, refused := range []string{"TransactWriteItems", "GetRecords"} {
+		s := newStore(t, "order")
+		c := s.config("weak", &wire{refuse: refused})
+		c.Takeover = time.Second
+		s.run(New(c))
+		l := s.log("reader")
+		s.eventually("the weak one holds the lease", func() bool {
+			lease, err := l.lease(t.Context())
+			return err == nil && lease.owner == "weak"
+		})
+		c = s.config("strong", http.DefaultClient)
+		c.Takeover = time.Minute
+		s.run(New(c))
+		s.put("order", "A#acme", "1", 1)
+		if got := s.advanced(l); len(got) != 1 {
+			t.Errorf("without %s: the log has %v", refused, got)
+		}
 	}
 }
 
