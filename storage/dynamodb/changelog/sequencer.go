@@ -90,9 +90,10 @@ func (s *sequencer) loadKnown(ctx context.Context) error {
 	return nil
 }
 
-// run makes rounds until ctx ends or a write fails, and returns how many.
+// run makes rounds until ctx ends or a write fails, and returns how many. While nothing happens it reads a little less often than it may, so that
+// it may read at once when it is poked.
 func (s *sequencer) run(ctx context.Context) (rounds int, err error) {
-	tick := time.NewTicker(s.cfg.Poll)
+	tick := time.NewTicker(s.cfg.Poll * 5 / 4)
 	defer tick.Stop()
 	for ; ; rounds++ {
 		more, err := s.round(ctx)

@@ -21,14 +21,14 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(dynamodbtest.Main(m)) }
 
 // store is a set of tables of a test's own.
 type store struct {
-	*testing.T
+	testing.TB
 	server dynamodbtest.Server
 	db     *dynamodb.Client
 	tables atomic.Pointer[[]string]
 }
 
-func newStore(t *testing.T, modules ...string) *store {
-	s := &store{T: t, server: dynamodbtest.New(t)}
+func newStore(t testing.TB, modules ...string) *store {
+	s := &store{TB: t, server: dynamodbtest.New(t)}
 	s.db = s.database(http.DefaultClient)
 	s.tables.Store(&[]string{})
 	s.create(s.systemTable(), "")
