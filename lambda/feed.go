@@ -34,7 +34,7 @@ func NewFeed(ctx context.Context, app *tenantry.App) (Feed, error) {
 const lookEvery = 20 * time.Millisecond
 
 // Advance implements Feed.
-func (f *appFeed) Advance(ctx context.Context, versions []Version) (handled int, err error) {
+func (f *appFeed) Advance(ctx context.Context, commands []driver.Ref) (handled int, err error) {
 	end, err := f.across.Advance(ctx)
 	if err != nil {
 		return 0, err
@@ -47,11 +47,11 @@ func (f *appFeed) Advance(ctx context.Context, versions []Version) (handled int,
 		case err != nil:
 			return 0, err
 		case !before(at, end):
-			return len(versions), nil
+			return len(commands), nil
 		}
 		select {
 		case <-ctx.Done():
-			return f.behind(context.WithoutCancel(ctx), at, versions), ctx.Err()
+			return f.behind(context.WithoutCancel(ctx), at, commands), ctx.Err()
 		case <-tick.C:
 		}
 	}
@@ -71,31 +71,31 @@ func (f *appFeed) slowest(ctx context.Context, end driver.Position) (driver.Posi
 	return end, nil
 }
 
-// behind returns how many of versions, from the first, all handlers have behind them: the feed has them all, and those that are to come
+// behind returns how many of commands, from the first, all handlers have behind them: the feed has them all, and those that are to come
 // begin at a place.
-func (f *appFeed) behind(ctx context.Context, at driver.Position, versions []Version) int {
+func (f *appFeed) behind(ctx context.Context, at driver.Position, commands []driver.Ref) int {
 	ctx, cancel := context.WithTimeout(ctx, lastMoment/2)
 	defer cancel()
-	coming := map[Version]bool{}
+	coming := map[driver.Ref]bool{}
 	for {
 		changes, err := f.across.Changes(ctx, at, driver.MaxBatch)
 		if err != nil {
 			return 0
 		}
 		for _, c := range changes {
-			coming[Version{PK: c.Command.PK, SK: c.Command.SK, Number: c.Command.Version}] = true
+			coming[driver.RefOf(driver.Command, c.Command)] = true
 			at = c.Position
 		}
 		if len(changes) < driver.MaxBatch {
 			break
 		}
 	}
-	for i, v := range versions {
-		if coming[v] {
+	for i, ref := range commands {
+		if coming[ref] {
 			return i
 		}
 	}
-	return len(versions)
+	return len(commands)
 }
 
 // before reports whether a place is before another: places are numbers without leading zeros, and "" is the beginning.

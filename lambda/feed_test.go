@@ -16,22 +16,27 @@ import (
 	"github.com/tenantry/tenantry/lambda"
 	"github.com/tenantry/tenantry/projection"
 	"github.com/tenantry/tenantry/record"
+	"github.com/tenantry/tenantry/storage/driver"
 )
 
 // feed handles some versions and then fails.
 type feed struct {
 	handled  int
 	err      error
-	versions []lambda.Version
+	commands []driver.Ref
 	left     time.Duration
 }
 
-func (f *feed) Advance(ctx context.Context, versions []lambda.Version) (int, error) {
-	f.versions = versions
+func (f *feed) Advance(ctx context.Context, commands []driver.Ref) (int, error) {
+	f.commands = commands
 	if deadline, ok := ctx.Deadline(); ok {
 		f.left = time.Until(deadline)
 	}
 	return f.handled, f.err
+}
+
+func ref(sk string, version int64) driver.Ref {
+	return driver.Ref{Collection: driver.Command, PK: "PRODUCT#acme", SK: sk, Version: version}
 }
 
 func TestBatches(t *testing.T) {
@@ -66,8 +71,8 @@ func TestBatches(t *testing.T) {
 			if !cmp.Equal(got, c.want) {
 				t.Errorf("failures %v, want %v", got, c.want)
 			}
-			want := []lambda.Version{{PK: "PRODUCT#acme", SK: "chair", Number: 1}, {PK: "PRODUCT#acme", SK: "chair", Number: 2}, {PK: "PRODUCT#acme", SK: "stool"}}
-			if diff := cmp.Diff(want, f.versions); diff != "" {
+			want := []driver.Ref{ref("chair", 1), ref("chair", 2), ref("stool", 0)}
+			if diff := cmp.Diff(want, f.commands); diff != "" {
 				t.Error(diff)
 			}
 			if f.left > time.Minute-400*time.Millisecond {
@@ -101,7 +106,7 @@ func TestFeedOfAnApp(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	publish := func(sk string) lambda.Version {
+	publish := func(sk string) driver.Ref {
 		sc := w.Scope("acme")
 		key, err := record.NewKey(sc, record.MustEntityType("PRODUCT"), sk)
 		if err != nil {
@@ -110,15 +115,15 @@ func TestFeedOfAnApp(t *testing.T) {
 		if _, err := w.Commands().PublishAsync(t.Context(), sc, command.Input{Key: key, Name: sk}); err != nil {
 			t.Fatal(err)
 		}
-		return lambda.Version{PK: "PRODUCT#acme", SK: sk, Number: 1}
+		return ref(sk, 1)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
 	free := publish("free")
-	if handled, err := f.Advance(ctx, []lambda.Version{free}); handled != 1 || err != nil {
+	if handled, err := f.Advance(ctx, []driver.Ref{free}); handled != 1 || err != nil {
 		t.Fatalf("handled %d, %v", handled, err)
 	}
-	batch := []lambda.Version{free, {PK: "PRODUCT#acme", SK: "gone"}, publish("held"), publish("after")}
+	batch := []driver.Ref{free, ref("gone", 0), publish("held"), publish("after")}
 	short, stop := context.WithTimeout(t.Context(), 200*time.Millisecond)
 	defer stop()
 	if handled, err := f.Advance(short, batch); handled != 2 || !errors.Is(err, context.DeadlineExceeded) {

@@ -21,6 +21,7 @@ import (
 	"github.com/go-json-experiment/json"
 
 	"github.com/tenantry/tenantry/fault"
+	"github.com/tenantry/tenantry/storage/driver"
 )
 
 // Config is what a Function is made of. API is required.
@@ -41,14 +42,8 @@ type Config struct {
 // Feed brings the change feed, and what follows it, up to date.
 type Feed interface {
 	// Advance returns when the feed has all that was committed before the call, and the application's handlers came to its end. Where it fails,
-	// handled is how many of the versions, from the first, are behind all handlers all the same.
-	Advance(ctx context.Context, versions []Version) (handled int, err error)
-}
-
-// Version is what a stream record says: a record got this version. One of 0 is no version, for records that say something else.
-type Version struct {
-	PK, SK string
-	Number int64
+	// handled is how many of the commands, from the first, are behind all handlers all the same. A ref with version 0 names none.
+	Advance(ctx context.Context, commands []driver.Ref) (handled int, err error)
 }
 
 // Function is the handler of Lambda's events. It may be used concurrently.
@@ -114,28 +109,28 @@ func (f *Function) follow(ctx context.Context, batch *events.DynamoDBEvent) (*ev
 		ctx, cancel = context.WithDeadline(ctx, deadline.Add(-lastMoment))
 		defer cancel()
 	}
-	versions := make([]Version, len(batch.Records))
+	commands := make([]driver.Ref, len(batch.Records))
 	for i, r := range batch.Records {
-		versions[i] = versionOf(&r)
+		commands[i] = commandOf(&r)
 	}
 	out := &events.DynamoDBEventResponse{BatchItemFailures: []events.DynamoDBBatchItemFailure{}}
-	handled, err := f.cfg.Feed.Advance(ctx, versions)
-	if err == nil || handled >= len(versions) {
+	handled, err := f.cfg.Feed.Advance(ctx, commands)
+	if err == nil || handled >= len(commands) {
 		return out, nil
 	}
 	failed := batch.Records[max(0, handled)].Change.SequenceNumber
-	f.cfg.Log.WarnContext(ctx, "a batch of a stream comes again", "records", len(versions), "handled", handled, "from", failed, "error", err)
+	f.cfg.Log.WarnContext(ctx, "a batch of a stream comes again", "records", len(commands), "handled", handled, "from", failed, "error", err)
 	out.BatchItemFailures = append(out.BatchItemFailures, events.DynamoDBBatchItemFailure{ItemIdentifier: failed})
 	return out, nil
 }
 
-// versionOf returns what a stream record says, as the sequencer takes it.
-func versionOf(r *events.DynamoDBEventRecord) Version {
-	v := Version{PK: text(r.Change.Keys["pk"]), SK: text(r.Change.Keys["sk"])}
+// commandOf returns the command that a stream record follows from, as the sequencer takes it: an item got a version that it did not have.
+func commandOf(r *events.DynamoDBEventRecord) driver.Ref {
+	ref := driver.Ref{Collection: driver.Command, PK: text(r.Change.Keys["pk"]), SK: text(r.Change.Keys["sk"])}
 	if now, before := integer(r.Change.NewImage["version"]), integer(r.Change.OldImage["version"]); r.EventName != string(events.DynamoDBOperationTypeRemove) && now != before {
-		v.Number = now
+		ref.Version = now
 	}
-	return v
+	return ref
 }
 
 func text(v events.DynamoDBAttributeValue) string {
