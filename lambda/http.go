@@ -79,9 +79,15 @@ func (w *recorder) Write(p []byte) (int, error) {
 	return w.body.Write(p)
 }
 
-// answer returns what was written. A body that is not plain text goes as base64, which API Gateway decodes.
+// answer returns what was written. A body that is not plain text goes as base64, which API Gateway decodes. A function answers once, so it has no
+// event stream: 204 tells a client not to come back for it.
 func (w *recorder) answer() *events.APIGatewayV2HTTPResponse {
 	w.WriteHeader(http.StatusOK)
+	if w.sent.Get("Content-Type") == "text/event-stream" {
+		w.status = http.StatusNoContent
+		w.sent.Del("Content-Type")
+		w.body.Reset()
+	}
 	out := &events.APIGatewayV2HTTPResponse{StatusCode: w.status, Headers: map[string]string{}, Cookies: w.sent["Set-Cookie"]}
 	for name, values := range w.sent {
 		if name != "Set-Cookie" && name != "Connection" {

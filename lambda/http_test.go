@@ -67,6 +67,7 @@ func TestRequests(t *testing.T) {
 			e.IsBase64Encoded = true
 		}, 201, "", `"name":"Table"`},
 		"a body that is not base64": {func(e *event) { post("{}")(e); e.IsBase64Encoded = true }, 400, "invalid_request", ""},
+		"an event stream":           {func(e *event) { e.RawPath = "/api/events" }, 204, "", ""},
 		"a large body":              {post(`{"name":"` + strings.Repeat("x", 2000) + `"}`), 413, "too_large", ""},
 		"a large base64 body": {func(e *event) {
 			post(base64.StdEncoding.EncodeToString([]byte(`{"name":"` + strings.Repeat("x", 2000) + `"}`)))(e)

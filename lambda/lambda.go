@@ -1,7 +1,7 @@
 // Package lambda runs an application as an AWS Lambda function. One function serves both kinds of events:
 //
 //   - requests of an API Gateway HTTP API (payload format 2.0), or of a function URL, with the handler that a server uses: the same routes,
-//     the same checks, the same answers;
+//     the same checks, the same answers, but for event streams, which it has not;
 //   - batches of a data table's DynamoDB stream, which bring the change log and the application's handlers up to date.
 //
 // Who is calling is decided as on a server: by the bearer token, which the application verifies. An [Authorizer] takes the claims
