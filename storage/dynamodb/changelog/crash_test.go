@@ -3,7 +3,9 @@ package changelog
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
+	"math/rand/v2"
 	"net/http"
 	"slices"
 	"strings"
@@ -112,6 +114,41 @@ func crash(t *testing.T, step int, late, settledBefore bool) {
 		t.Errorf("died at call %d, late %v, settled before %v: the log has %v", step, late, settledBefore, newest)
 	}
 	stop()
+}
+
+// Processes die one after the other, anywhere, while many write.
+func TestDeathsUnderLoad(t *testing.T) {
+	s := newStore(t, modules...)
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	var writing sync.WaitGroup
+	var written [8]int64
+	for n := range written {
+		writing.Go(func() {
+			for ctx.Err() == nil {
+				written[n]++
+				s.put(modules[n%len(modules)], "A#acme", fmt.Sprint(n), written[n])
+			}
+		})
+	}
+	for death := range 6 {
+		life, end := context.WithCancel(t.Context())
+		w := &wire{die: 12 + rand.IntN(30), late: death%2 == 0, dead: end}
+		c := s.config(fmt.Sprint("process ", death), w)
+		c.Takeover, c.Settle = 20*time.Millisecond, 20*time.Millisecond
+		New(c).Run(life)
+		end()
+	}
+	stop()
+	writing.Wait()
+	l := s.log("last")
+	s.run(l)
+	newest := s.versions(s.advanced(l))
+	for n, want := range written {
+		if got := newest[fmt.Sprint("A#acme/", n)]; got != want {
+			t.Errorf("the log has %d versions of record %d, want %d", got, n, want)
+		}
+	}
 }
 
 // A sequencer that is paused before a write, and wakes up when another has taken over, changes nothing.
