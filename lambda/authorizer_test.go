@@ -141,6 +141,7 @@ func TestAuthorizerClaims(t *testing.T) {
 		"claims of another, with a good token":    {bearer(p.sign(t, "p1", other), with("iss", "https://evil.example")), 200, 401, ""},
 		"claims that have expired":                {none(with("exp", seconds(now.Add(-time.Hour)))), 401, 401, ""},
 		"claims that never expire":                {none(with("exp", "never")), 401, 401, ""},
+		"claims that never expire, a good token":  {bearer(p.sign(t, "p1", other), with("exp", "never")), 200, 401, ""},
 		"claims in headers":                       {none(forged("authorizer", "x-authorizer", "x-apigateway-context", "requestcontext", "claims", "x-amzn-oidc-data")), 401, 401, ""},
 		"claims as the bearer token":              {bearer(string(text), nothing), 401, 401, ""},
 		"a token signed with the key's name":      {bearer(newProvider(t).sign(t, "authorizer", honest), nothing), 401, 401, ""},

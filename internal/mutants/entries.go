@@ -332,4 +332,32 @@ var mutants = []mutant{
 		new:  `found.fence == 0 ||`,
 		test: []string{"-run", "TestTakeover", "./storage/dynamodb/changelog"},
 	},
+	{
+		name: "lambda: the client's token counts where the authorizer's claims don't",
+		file: "lambda/authorizer.go",
+		old:  `r.Header.Del("Authorization")`,
+		new:  `_ = r`,
+		test: []string{"-run", "TestAuthorizerClaims", "./lambda"},
+	},
+	{
+		name: "lambda: the issuer's own keys stay beside its authorizer",
+		file: "lambda/authorizer.go",
+		old:  `trusted[at].Keys = a.keys`,
+		new:  `trusted[at].Keys = issuers[at].Keys`,
+		test: []string{"-run", "TestAuthorizerClaims", "./lambda"},
+	},
+	{
+		name: "lambda: a batch is behind the handlers when the feed has it",
+		file: "lambda/feed.go",
+		old:  `case !before(at, end):`,
+		new:  `case end >= "":`,
+		test: []string{"-run", "TestFeedOfAnApp", "./lambda"},
+	},
+	{
+		name: "lambda: what was not handled is given back after its first record",
+		file: "lambda/lambda.go",
+		old:  `batch.Records[max(0, handled)]`,
+		new:  `batch.Records[min(handled+1, len(commands)-1)]`,
+		test: []string{"-run", "TestBatches", "./lambda"},
+	},
 }
