@@ -253,6 +253,8 @@ var mutants = []mutant{
 		old:  "\t\t\t\t\tr.err = nil\n",
 		new:  "\t\t\t\t\t_ = r\n",
 		test: []string{"-run", "TestFirstOfAGroup", "./storage/sqlite"},
+	},
+	{
 		name: "the change log: an append isn't fenced",
 		file: "storage/dynamodb/changelog/lease.go",
 		old:  `ConditionExpression:      aws.String("#fence = :fence AND #step = :step"),`,
