@@ -2,6 +2,7 @@ package auth
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -15,7 +16,7 @@ import (
 // maxDocument is the size of the largest key set, or discovery document, that is read, in bytes.
 const maxDocument = 1 << 20
 
-// KeySource says where an issuer's public keys are: a [KeyFile], a [KeyURL], [Discovery], or a [*Keyring].
+// KeySource says where an issuer's public keys are: a [KeyFile], a [KeyURL], [Discovery], a [KeySet], or a [*Keyring].
 type KeySource interface {
 	// open returns the keys at work. It fails for what can't become right by waiting.
 	open(env environment) (keys, error)
@@ -42,6 +43,28 @@ type keys interface {
 	// close ends what runs in the background, and returns when it has ended.
 	close()
 }
+
+// KeySet is the text of a JWK set, which never changes. NewVerifier fails where it holds no usable key.
+type KeySet string
+
+func (s KeySet) open(env environment) (keys, error) {
+	set, err := loadKeySet([]byte(s), env.log.With("issuer", env.issuer))
+	if err == nil && set.isEmpty() {
+		err = errors.New("the key set holds no key that can be used")
+	}
+	if err != nil {
+		return nil, err
+	}
+	return heldKeys{set}, nil
+}
+
+type heldKeys struct{ set *keySet }
+
+func (k heldKeys) current(context.Context, time.Time) (*keySet, error) { return k.set, nil }
+
+func (k heldKeys) missed(context.Context, time.Time) (*keySet, error) { return k.set, nil }
+
+func (k heldKeys) close() {}
 
 // KeyFile is the path of a JWK set in a file. NewVerifier fails where it can't be read or holds no usable key. A change
 // of the file counts within a second, by the first token after it; a file that went bad, or away, is logged, and the

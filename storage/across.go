@@ -51,6 +51,15 @@ func (a Across) ChangedKeys(ctx context.Context, after driver.Position, limit in
 // End returns the position of the newest change.
 func (a Across) End(ctx context.Context) (driver.Position, error) { return a.store.engine.End(ctx) }
 
+// Advance returns the end of the feed once it shows everything that was committed before the call, which may take until ctx ends
+// on an engine whose feed follows commits.
+func (a Across) Advance(ctx context.Context) (driver.Position, error) {
+	if engine, ok := a.store.engine.(driver.Advancer); ok {
+		return engine.Advance(ctx)
+	}
+	return a.End(ctx)
+}
+
 // Scan returns at most limit rows of a collection after a ref, in the order of (PK, SK, Version).
 func (a Across) Scan(ctx context.Context, c driver.Collection, after driver.Ref, limit int) ([]*record.Record, error) {
 	return a.store.engine.Scan(ctx, c, after, limit)

@@ -26,11 +26,11 @@ var layers = [][]string{
 	{"records", "tenants", "members", "settings", "events", "sync", "report", "readmodel"},
 	{"integrity"},
 	{"."},
-	{"httpapi", "console", "client", "internal/demo"},
+	{"httpapi", "console", "client", "lambda", "internal/demo"},
 	{"internal/cli", "tenantrytest", "internal/worldtest", "internal/proof"},
 	{"internal/apitest"},
 	{"internal/attacks", "bench/baseline", "bench/load"},
-	{"cmd/tenantry", "examples/*", "bench", "bench/*"},
+	{"cmd/tenantry", "cmd/tenantry-lambda", "examples/*", "bench", "bench/*"},
 
 	{"analysis", "internal/archtest", "internal/check", "internal/crash", "internal/mutants"},
 	{"internal/longrun"},

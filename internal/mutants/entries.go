@@ -254,4 +254,126 @@ var mutants = []mutant{
 		new:  "if _, err := e.made(ctx, b); err != nil {",
 		test: []string{"-run", "TestFaults", "./storage/dynamodb"},
 	},
+	{
+		name: "commands that share a statement share a position",
+		file: "storage/sqlite/joint.go",
+		old:  "r.position = last - int64(len(run)-1-i)",
+		new:  "r.position = last - int64(0*i)",
+		test: []string{"-run", "TestGroupsAreLikeTurns", "./storage/sqlite"},
+	},
+	{
+		name: "what was found of a command that was taken back stands",
+		file: "storage/sqlite/writer.go",
+		old:  "\t\t\t\t\tr.err = nil\n",
+		new:  "\t\t\t\t\t_ = r\n",
+		test: []string{"-run", "TestFirstOfAGroup", "./storage/sqlite"},
+	},
+	{
+		name: "the change log: an append isn't fenced",
+		file: "storage/dynamodb/changelog/lease.go",
+		old:  `ConditionExpression:      aws.String("#fence = :fence AND #step = :step"),`,
+		new:  `ConditionExpression:      aws.String("attribute_exists(#fence) OR #fence = :fence OR #step = :step"),`,
+		test: []string{"-run", "TestFencing|TestOlderFence", "./storage/dynamodb/changelog"},
+	},
+	{
+		name: "the change log: the checkpoint moves outside the transaction",
+		file: "storage/dynamodb/changelog/sequencer.go",
+		old: `	for sh, becomes := range w.shards {
+		writes = append(writes, w.s.put(becomes.row(sh.table)))
+	}
+	if w.row`,
+		new: `	for sh, becomes := range w.shards {
+		defer w.s.commit(ctx, next, w.s.put(becomes.row(sh.table)))
+	}
+	if w.row`,
+		test: []string{"-run", "TestCrashAtEveryStep", "./storage/dynamodb/changelog"},
+	},
+	{
+		name: "the change log: a child is read before its parent",
+		file: "storage/dynamodb/changelog/shard.go",
+		old:  `return !sh.done && (parent == nil || parent.done)`,
+		new:  `return !sh.done && (parent == nil || parent.done || parent.table != nil)`,
+		test: []string{"-run", "TestParentsBeforeChildren", "./storage/dynamodb/changelog"},
+	},
+	{
+		name: "the change log: a belated mark is believed",
+		file: "storage/dynamodb/changelog/changelog.go",
+		old:  `if seen.began < done &&`,
+		new:  `if seen.began <= done &&`,
+		test: []string{"-run", "TestBelatedMark|TestPausedSequencer", "./storage/dynamodb/changelog"},
+	},
+	{
+		name: "the change log: a late write of the holder counts",
+		file: "storage/dynamodb/changelog/lease.go",
+		old:  `"#fence = :fence AND #step = :step"`,
+		new:  `"#fence = :fence AND (#step = :step OR #step > :step)"`,
+		test: []string{"-run", "TestLateWrite", "./storage/dynamodb/changelog"},
+	},
+	{
+		name: "the change log: what a scan found is appended again",
+		file: "storage/dynamodb/changelog/sequencer.go",
+		old:  `if e.Version <= w.s.known[id] {`,
+		new:  `if e.Version < 0 {`,
+		test: []string{"-run", "TestTrimmed|TestBootstrap", "./storage/dynamodb/changelog"},
+	},
+	{
+		name: "the change log: a finding is appended before the stream was read past it",
+		file: "storage/dynamodb/changelog/table.go",
+		old:  `case began.Sub(t.found.at) < s.cfg.StreamLag:`,
+		new:  `case began.Sub(t.found.at) < -time.Hour:`,
+		test: []string{"-run", "TestScanWaitsForStream", "./storage/dynamodb/changelog"},
+	},
+	{
+		name: "the change log: a shard that a stream has forgotten is passed over",
+		file: "storage/dynamodb/changelog/shard.go",
+		old: `	case errors.As(p.err, &absent):
+		p.gap = "the stream has forgotten a shard that was not read to its end"
+		return p`,
+		new: `	case errors.As(p.err, &absent):
+		p.err, p.finished = nil, true
+		return p`,
+		test: []string{"-run", "TestTrimmed", "./storage/dynamodb/changelog"},
+	},
+	{
+		name: "the change log: a closed shard needs no child",
+		file: "storage/dynamodb/changelog/table.go",
+		old:  `if sh.done && !parents[sh.id] || `,
+		new:  `if `,
+		test: []string{"-run", "TestClosedShard", "./storage/dynamodb/changelog"},
+	},
+	{
+		name: "the change log: a lease is kept until it runs out",
+		file: "storage/dynamodb/changelog/lease.go",
+		old:  `found.fence == 0 || found.released ||`,
+		new:  `found.fence == 0 ||`,
+		test: []string{"-run", "TestTakeover", "./storage/dynamodb/changelog"},
+	},
+	{
+		name: "lambda: the client's token counts where the authorizer's claims don't",
+		file: "lambda/authorizer.go",
+		old:  `r.Header.Del("Authorization")`,
+		new:  `_ = r`,
+		test: []string{"-run", "TestAuthorizerClaims", "./lambda"},
+	},
+	{
+		name: "lambda: the issuer's own keys stay beside its authorizer",
+		file: "lambda/authorizer.go",
+		old:  `trusted[at].Keys = a.keys`,
+		new:  `trusted[at].Keys = issuers[at].Keys`,
+		test: []string{"-run", "TestAuthorizerClaims", "./lambda"},
+	},
+	{
+		name: "lambda: a batch is behind the handlers when the feed has it",
+		file: "lambda/feed.go",
+		old:  `case !before(at, end):`,
+		new:  `case end >= "":`,
+		test: []string{"-run", "TestFeedOfAnApp", "./lambda"},
+	},
+	{
+		name: "lambda: what was not handled is given back after its first record",
+		file: "lambda/lambda.go",
+		old:  `batch.Records[max(0, handled)]`,
+		new:  `batch.Records[min(handled+1, len(commands)-1)]`,
+		test: []string{"-run", "TestBatches", "./lambda"},
+	},
 }

@@ -184,6 +184,12 @@ type KeyFeed interface {
 	ChangedKeys(ctx context.Context, after Position, limit int, types map[string]bool) (keys []Ref, looked int, last Position, err error)
 }
 
+// Advancer is implemented by engines whose feed shows a commit only some time after it.
+type Advancer interface {
+	// Advance returns the end of the feed once it shows everything that was committed before the call. It waits until ctx ends.
+	Advance(ctx context.Context) (Position, error)
+}
+
 // Backuper is implemented by engines that can copy themselves to a file while they are used.
 type Backuper interface {
 	// Backup writes a consistent copy of the store to path, which must not exist (fault.AlreadyExists).

@@ -209,6 +209,16 @@ func (e *engine) End(ctx context.Context) (driver.Position, error) {
 	return position(end), err
 }
 
+// Advance implements driver.Advancer: it waits for the sequencer, in whichever process.
+func (e *engine) Advance(ctx context.Context) (driver.Position, error) {
+	if err := e.enter(ctx, "dynamodb.Advance"); err != nil {
+		return "", err
+	}
+	defer e.leave()
+	end, err := e.feed.log.Advance(ctx)
+	return position(end), err
+}
+
 func position(n uint64) driver.Position {
 	if n == 0 {
 		return ""

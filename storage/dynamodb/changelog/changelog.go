@@ -53,8 +53,8 @@ type Config struct {
 	// Log defaults to slog.Default.
 	Log *slog.Logger
 
-	// Poll is the time between two readings of a shard in the long run; five can be had at once. Defaults to 200 ms, which is
-	// what DynamoDB allows one of two readers.
+	// Poll is the time between two readings of a shard in the long run, a quarter more while nobody pokes; five can be had at once. Defaults to
+	// 200 ms: a shard bears two readers at that pace.
 	Poll time.Duration
 
 	// Takeover is how long a lease stands still before another process takes it. Defaults to 4 s.

@@ -262,7 +262,9 @@ func TestFollow(t *testing.T) {
 // What a round proves is what was looked at before it began.
 func TestBelatedMarkProvesNothing(t *testing.T) {
 	l := New(Config{})
-	at := func(ms int, began uint64) { l.looks = append(l.looks, look{time.Duration(ms) * time.Millisecond, began}) }
+	at := func(ms int, began uint64) {
+		l.looks = append(l.looks, look{time.Duration(ms) * time.Millisecond, began})
+	}
 	at(100, 6)
 	at(200, 7) // round 7 has begun, and is paused
 	at(2000, 7)

@@ -116,17 +116,17 @@ func (l *Log) Run(ctx context.Context) {
 	tick := time.NewTicker(min(250*time.Millisecond, l.cfg.Takeover/8))
 	defer tick.Stop()
 	var seen lease
-	since := time.Now() // when the lease was first seen as it is
+	since := time.Now()  // when the lease was first seen as it is
+	var rested time.Time // when this process may take it again
 	for ctx.Err() == nil {
 		found, err := l.look(ctx)
 		if err == nil && found != seen {
 			seen, since = found, time.Now()
 		}
-		if err == nil && (found.fence == 0 || found.released || time.Since(since) >= l.cfg.Takeover) {
+		if err == nil && time.Now().After(rested) && (found.fence == 0 || found.released || time.Since(since) >= l.cfg.Takeover) {
 			if held, err := l.take(ctx, found); err == nil {
 				l.lead(ctx, held)
-				since = time.Now() // gives others their turn, where this process can't sequence
-				seen = lease{}
+				rested = time.Now().Add(l.cfg.Takeover) // others have their turn, where this process can't sequence
 			} else if !errors.Is(err, errReplaced) && ctx.Err() == nil {
 				l.cfg.Log.WarnContext(ctx, "the lease of the change log can't be taken; trying again", "error", err)
 			}
@@ -138,15 +138,12 @@ func (l *Log) Run(ctx context.Context) {
 	}
 }
 
-// A holder that fails for this long lets another process try.
-const givesUp = 10 * time.Second
-
 // lead sequences until ctx ends or the lease has another holder. After an error the holder does not know what was written, so it
-// begins anew with what the store says.
+// begins anew with what the store says. One that fails for two and a half times Config.Takeover lets another process try.
 func (l *Log) lead(ctx context.Context, held lease) {
 	log := l.cfg.Log.With("owner", held.owner, "fence", held.fence)
 	log.InfoContext(ctx, "this process sequences the change log")
-	worked := time.Now()
+	worked, patience := time.Now(), l.cfg.Takeover*5/2
 	for pause := 50 * time.Millisecond; ; pause = min(2*pause, time.Second) {
 		s, err := l.load(ctx, held) // says errReplaced where that is so; a step that fails may also have been made already
 		if err == nil {
@@ -159,7 +156,7 @@ func (l *Log) lead(ctx context.Context, held lease) {
 		case s == nil && errors.Is(err, errReplaced):
 			log.WarnContext(ctx, "another process sequences the change log now; this one was paused or cut off too long")
 			return
-		case ctx.Err() != nil || time.Since(worked) > givesUp:
+		case ctx.Err() != nil || time.Since(worked) > patience:
 			if err := l.release(ctx, held); err != nil && !errors.Is(err, errReplaced) {
 				log.WarnContext(ctx, "the lease of the change log could not be released and runs out", "error", err)
 			}

@@ -103,10 +103,12 @@ func corrupt(sk string) error {
 func (l *Log) read(ctx context.Context, after uint64, limit int) ([]Entry, error) {
 	var out []Entry
 	next := after + 1
-	q := &dynamodb.QueryInput{TableName: &l.cfg.SystemTable, ConsistentRead: aws.Bool(true), Limit: aws.Int32(int32(max(1, min(limit, 1000)))),
+	size := limit/blockSize + 8 // blocks, which are full where there is much to read
+	q := &dynamodb.QueryInput{TableName: &l.cfg.SystemTable, ConsistentRead: aws.Bool(true),
 		KeyConditionExpression:    aws.String("pk = :pk AND sk > :after"),
 		ExpressionAttributeValues: item{":pk": text(blocks), ":after": text(fmt.Sprintf(numberForm, after))}}
-	for len(out) < limit {
+	for ; len(out) < limit; size *= 4 {
+		q.Limit = aws.Int32(int32(min(size, 1000)))
 		page, err := l.cfg.DB.Query(ctx, q)
 		if err != nil {
 			return nil, unavailable(ctx, err, "changelog.Read")

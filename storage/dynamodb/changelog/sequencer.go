@@ -90,9 +90,10 @@ func (s *sequencer) loadKnown(ctx context.Context) error {
 	return nil
 }
 
-// run makes rounds until ctx ends or a write fails, and returns how many.
+// run makes rounds until ctx ends or a write fails, and returns how many. While nothing happens it reads a little less often than it may, so that
+// it may read at once when it is poked.
 func (s *sequencer) run(ctx context.Context) (rounds int, err error) {
-	tick := time.NewTicker(s.cfg.Poll)
+	tick := time.NewTicker(s.cfg.Poll * 5 / 4)
 	defer tick.Stop()
 	for ; ; rounds++ {
 		more, err := s.round(ctx)
@@ -129,7 +130,10 @@ func (s *sequencer) round(ctx context.Context) (more bool, err error) {
 	if err := s.appendPages(ctx, pages); err != nil {
 		return false, err
 	}
+	var failed error
+	read := len(pages) == 0
 	for _, p := range pages {
+		read = read || p.err == nil || p.gap != ""
 		switch {
 		case p.gap != "":
 			if err := s.gap(ctx, p.shard.table, p.gap); err != nil {
@@ -137,11 +141,14 @@ func (s *sequencer) round(ctx context.Context) (more bool, err error) {
 			}
 			whole = false
 		case p.err != nil:
-			whole = false
+			whole, failed = false, p.err
 			s.log.WarnContext(ctx, "a shard of a stream can't be read; trying again", "table", p.shard.table.name, "shard", p.shard.id, "error", p.err)
 		default:
 			more = more || !p.tip || p.finished
 		}
+	}
+	if !read {
+		return false, unavailable(ctx, failed, "changelog.Run") // another process may fare better
 	}
 	for _, t := range s.ordered() {
 		if t.absent {

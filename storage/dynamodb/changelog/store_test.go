@@ -1,160 +1,51 @@
 package changelog
 
 import (
-	"archive/tar"
-	"compress/gzip"
 	"context"
-	"errors"
-	"fmt"
-	"io"
 	"log/slog"
-	"net"
 	"net/http"
-	"os"
-	"os/exec"
-	"path/filepath"
-	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodbstreams"
 	"go.uber.org/goleak"
+
+	"github.com/tenantry/tenantry/storage/dynamodb/dynamodbtest"
 )
 
-var server struct {
-	url    string
-	stores atomic.Int64 // that tests have made on it
-}
-
-func TestMain(m *testing.M) {
-	stop, err := startServer()
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "the DynamoDB server for tests can't be started:", err)
-		os.Exit(1)
-	}
-	code := m.Run()
-	http.DefaultTransport.(*http.Transport).CloseIdleConnections()
-	stop()
-	if code == 0 {
-		if err := goleak.Find(); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			code = 1
-		}
-	}
-	os.Exit(code)
-}
-
-const serverPackage = "@dynoxide/linux-x64@1.2.1"
-
-// startServer starts the server on a free port; it keeps the program in the user's cache.
-func startServer() (stop func(), err error) {
-	cache, err := os.UserCacheDir()
-	if err != nil {
-		return nil, err
-	}
-	binary := filepath.Join(cache, "tenantry", "dynoxide-1.2.1")
-	if _, err := os.Stat(binary); err != nil {
-		if err := fetch(binary); err != nil {
-			return nil, err
-		}
-	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return nil, err
-	}
-	_, port, err := net.SplitHostPort(l.Addr().String())
-	if err := errors.Join(err, l.Close()); err != nil {
-		return nil, err
-	}
-	server.url = "http://127.0.0.1:" + port
-	cmd := exec.Command(binary, "serve", "--host", "127.0.0.1", "-p", port)
-	if err := cmd.Start(); err != nil {
-		return nil, err
-	}
-	stop = func() { _, _ = cmd.Process.Kill(), cmd.Wait() }
-	for began := time.Now(); ; <-time.After(10 * time.Millisecond) {
-		if c, err := net.Dial("tcp", l.Addr().String()); err == nil {
-			return stop, c.Close()
-		} else if time.Since(began) > 10*time.Second {
-			stop()
-			return nil, err
-		}
-	}
-}
-
-// fetch takes the program out of its npm package.
-func fetch(binary string) error {
-	dir, err := os.MkdirTemp("", "dynoxide")
-	if err != nil {
-		return err
-	}
-	defer os.RemoveAll(dir)
-	pack := exec.Command("npm", "pack", "--silent", serverPackage)
-	pack.Dir = dir
-	name, err := pack.Output()
-	if err != nil {
-		return err
-	}
-	f, err := os.Open(filepath.Join(dir, strings.TrimSpace(string(name))))
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	unzipped, err := gzip.NewReader(f)
-	if err != nil {
-		return err
-	}
-	files := tar.NewReader(unzipped)
-	for {
-		switch h, err := files.Next(); {
-		case err != nil:
-			return err
-		case h.Name != "package/dynoxide":
-			continue
-		}
-		part := filepath.Join(dir, "program")
-		out, err := os.OpenFile(part, os.O_CREATE|os.O_WRONLY, 0o755)
-		if err != nil {
-			return err
-		}
-		if _, err := io.Copy(out, files); err != nil {
-			return err
-		}
-		return errors.Join(out.Close(), os.MkdirAll(filepath.Dir(binary), 0o755), os.Rename(part, binary))
-	}
-}
+func TestMain(m *testing.M) { goleak.VerifyTestMain(dynamodbtest.Main(m)) }
 
 // store is a set of tables of a test's own.
 type store struct {
-	*testing.T
+	testing.TB
+	server dynamodbtest.Server
 	db     *dynamodb.Client
-	prefix string
 	tables atomic.Pointer[[]string]
 }
 
-func newStore(t *testing.T, modules ...string) *store {
-	s := &store{T: t, db: database(http.DefaultClient), prefix: fmt.Sprintf("t%d-", server.stores.Add(1))}
+func newStore(t testing.TB, modules ...string) *store {
+	s := &store{TB: t, server: dynamodbtest.New(t)}
+	s.db = s.database(http.DefaultClient)
 	s.tables.Store(&[]string{})
-	s.create(s.prefix+"system", "")
+	s.create(s.systemTable(), "")
 	for _, m := range modules {
 		s.addTable(m)
 	}
 	return s
 }
 
-func database(client aws.HTTPClient) *dynamodb.Client {
-	return dynamodb.New(dynamodb.Options{Region: "us-east-1", BaseEndpoint: &server.url, HTTPClient: client, Retryer: aws.NopRetryer{},
-		Credentials: credentials.NewStaticCredentialsProvider("test", "test", "")})
+func (s *store) database(client aws.HTTPClient) *dynamodb.Client {
+	return dynamodb.New(dynamodb.Options{Region: s.server.Region, BaseEndpoint: &s.server.Endpoint, HTTPClient: client, Retryer: aws.NopRetryer{},
+		Credentials: s.server.Credentials})
 }
 
-func streamsOf(client aws.HTTPClient) *dynamodbstreams.Client {
-	return dynamodbstreams.New(dynamodbstreams.Options{Region: "us-east-1", BaseEndpoint: &server.url, HTTPClient: client, Retryer: aws.NopRetryer{},
-		Credentials: credentials.NewStaticCredentialsProvider("test", "test", "")})
+func (s *store) streams(client aws.HTTPClient) *dynamodbstreams.Client {
+	return dynamodbstreams.New(dynamodbstreams.Options{Region: s.server.Region, BaseEndpoint: &s.server.Endpoint, HTTPClient: client, Retryer: aws.NopRetryer{},
+		Credentials: s.server.Credentials})
 }
 
 func (s *store) create(name string, view types.StreamViewType) {
@@ -169,8 +60,10 @@ func (s *store) create(name string, view types.StreamViewType) {
 	}
 }
 
+func (s *store) systemTable() string { return s.server.Prefix + "-system" }
+
 // table returns the name of a module's table.
-func (s *store) table(module string) string { return s.prefix + module + "-data" }
+func (s *store) table(module string) string { return s.server.Prefix + "-" + module + "-data" }
 
 // addTable makes a table with a stream.
 func (s *store) addTable(module string) {
@@ -186,7 +79,7 @@ func (s *store) list(module string) {
 
 // config returns a Config for which nothing takes long.
 func (s *store) config(owner string, client aws.HTTPClient) Config {
-	return Config{DB: database(client), Streams: streamsOf(client), SystemTable: s.prefix + "system", Owner: owner,
+	return Config{DB: s.database(client), Streams: s.streams(client), SystemTable: s.systemTable(), Owner: owner,
 		DataTables: func(context.Context) ([]string, error) { return *s.tables.Load(), nil },
 		Log:        slog.New(slog.NewTextHandler(s.Output(), &slog.HandlerOptions{Level: slog.LevelDebug})),
 		Poll:       5 * time.Millisecond, Takeover: 200 * time.Millisecond, TablesEvery: 20 * time.Millisecond, StreamLag: time.Millisecond, Settle: 100 * time.Millisecond}

@@ -1,0 +1,15 @@
+// Command tenantry-lambda is the server as an AWS Lambda function over DynamoDB, for requests of an API Gateway HTTP API and batches of the
+// data tables' streams. It is configured by the environment variables of tenantry serve, and TENANTRY_TABLE_PREFIX, TENANTRY_DATA (the
+// directory with the keys, in the function's package) and TENANTRY_AUTHORIZER_CLAIMS; --help lists them all.
+//
+// For Lambda's runtime provided.al2023 it is built as bootstrap:
+//
+//	CGO_ENABLED=0 GOOS=linux GOARCH=arm64 go build -tags lambda.norpc -o bootstrap ./cmd/tenantry-lambda
+//
+// The HTTP API passes all paths on in its $default stage, with payload format 2.0. The mapping of each stream reports batch item failures
+// (ReportBatchItemFailures). The function's time must be longer than a takeover of the change log, 5 seconds.
+package main
+
+import "github.com/tenantry/tenantry/internal/cli"
+
+func main() { cli.Lambda() }
