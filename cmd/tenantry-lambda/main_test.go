@@ -2,9 +2,12 @@ package main
 
 import (
 	"context"
+	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -17,6 +20,7 @@ import (
 	"github.com/aws/aws-lambda-go/events"
 	"go.uber.org/goleak"
 
+	"github.com/tenantry/tenantry"
 	"github.com/tenantry/tenantry/auth"
 	"github.com/tenantry/tenantry/storage/dynamodb"
 	"github.com/tenantry/tenantry/storage/dynamodb/dynamodbtest"
@@ -111,17 +115,26 @@ func (f *function) request(method, path, token, body string) events.APIGatewayV2
 // The program, from its start to its first answer, and then a tenant, a record, and the batch that its stream brings.
 func TestFunction(t *testing.T) {
 	srv := dynamodbtest.New(t)
-	tables := dynamodb.Config{Prefix: srv.Prefix, Endpoint: srv.Endpoint, Region: srv.Region, Credentials: srv.Credentials}
-	if _, err := dynamodb.CreateTables(t.Context(), tables, "PRODUCT", "TENANT", "AUDIT", "USER_TENANT", "REVOCATION", "INVITATION", "SETTINGS", "MASTER"); err != nil {
+	names, modules := []string{"PRODUCT"}, map[string]string{"PRODUCT": "product"}
+	for _, typ := range tenantry.Declarations() {
+		names, modules[typ.Name.String()] = append(names, typ.Name.String()), typ.In()
+	}
+	tables := dynamodb.Config{Prefix: srv.Prefix, Endpoint: srv.Endpoint, Region: srv.Region, Credentials: srv.Credentials,
+		Module: func(entityType string) string { return modules[entityType] }}
+	if _, err := dynamodb.CreateTables(t.Context(), tables, names...); err != nil {
 		t.Fatal(err)
 	}
-	dir := t.TempDir()
-	keys, err := auth.OpenKeyring(dir, auth.KeyringOptions{})
+	sealing := base64.StdEncoding.EncodeToString([]byte("\x8f\x01\x7c\xe2\x55\xb9\x13\xd0\x6a\x3e\xf7\x84\x29\xcc\x91\x40\x1d\xa6\x5f\xb3\x78\xee\x02\x9b\x63\xd4\x0a\xc7\x36\x8d\xf1\x52"))
+	master, err := auth.ParseMasterKey(sealing)
 	if err != nil {
 		t.Fatal(err)
 	}
-	token, err := keys.Issue(auth.Claims{Subject: "operator", Role: auth.SystemAdmin})
+	app, err := tenantry.Open(t.Context(), tenantry.Config{Store: dynamodb.At(tables), MasterKey: master, Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
+		t.Fatal(err)
+	}
+	token, err := app.Keyring().Issue(auth.Claims{Subject: "operator", Role: auth.SystemAdmin})
+	if err := errors.Join(err, app.Close()); err != nil {
 		t.Fatal(err)
 	}
 	f := &function{T: t, service: service{make(chan []byte), make(chan []byte, 1), make(chan string, 1)}}
@@ -132,9 +145,9 @@ func TestFunction(t *testing.T) {
 		t.Fatal(err)
 	}
 	cmd := exec.CommandContext(context.WithoutCancel(t.Context()), program)
-	cmd.Env = append(os.Environ(), asFunction+"=1", "AWS_LAMBDA_RUNTIME_API="+strings.TrimPrefix(api.URL, "http://"), "TENANTRY_DATA="+dir,
+	cmd.Env = append(os.Environ(), asFunction+"=1", "AWS_LAMBDA_RUNTIME_API="+strings.TrimPrefix(api.URL, "http://"), "TENANTRY_MASTER_KEY="+sealing,
 		"TENANTRY_TABLE_PREFIX="+srv.Prefix, "TENANTRY_DYNAMODB_ENDPOINT="+srv.Endpoint, "AWS_REGION="+srv.Region, "AWS_ACCESS_KEY_ID=test", "AWS_SECRET_ACCESS_KEY=test")
-	log, err := os.Create(filepath.Join(dir, "log"))
+	log, err := os.Create(filepath.Join(t.TempDir(), "log"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -14,14 +14,12 @@ import (
 	"github.com/tenantry/tenantry/fault"
 	"github.com/tenantry/tenantry/httpapi"
 	"github.com/tenantry/tenantry/lambda"
-	"github.com/tenantry/tenantry/storage/dynamodb"
 )
 
 // function are the flags of the program tenantry-lambda. In Lambda they come from the environment.
 type function struct {
-	Data             string `group:"where" required:"" placeholder:"DIR" help:"Directory with the keys that sign tokens and cursors, part of the function's package: every instance needs the same."`
-	TablePrefix      string `group:"where" required:"" placeholder:"PREFIX" help:"What the tables' names begin with: <env>-<app>, as prod-shop."`
-	DynamodbEndpoint string `group:"where" placeholder:"URL" help:"A server that speaks DynamoDB's protocol. Defaults to AWS's own."`
+	tables
+	Blobs string `group:"where" placeholder:"WHERE" help:"Where attributes above 32 KiB are, as s3://BUCKET. Defaults to the items themselves."`
 
 	Auth             []string `group:"issuers" sep:"none" placeholder:"ISSUER" help:"An issuer of tokens, as of tenantry serve. May be repeated; in the environment, one on a line."`
 	AuthorizerClaims string   `group:"issuers" placeholder:"NAME" help:"Take the claims that API Gateway's JWT authorizer has verified, for this issuer, which --auth describes. Its tokens count in no other way then. Off unless given."`
@@ -57,7 +55,7 @@ func openFunction(ctx context.Context, args []string, out io.Writer) (_ *lambda.
 	if _, err := p.Parse(args); err != nil {
 		return nil, nil, fault.Wrap(err, fault.InvalidRequest, "cli.Lambda", "%v", err)
 	}
-	cfg, err := v.config()
+	cfg, err := v.rules.config()
 	if err != nil {
 		return nil, nil, err
 	}
@@ -74,8 +72,7 @@ func openFunction(ctx context.Context, args []string, out io.Writer) (_ *lambda.
 		}
 	}
 	log := (&serve{LogLevel: &v.LogLevel}).log(out)
-	cfg.Store = dynamodb.At(dynamodb.Config{Prefix: v.TablePrefix, Endpoint: v.DynamodbEndpoint})
-	app, err := directory{v.Data}.open(ctx, cfg, log)
+	app, err := store{engine: engine{Store: "dynamodb", Blobs: v.Blobs, tables: v.tables}}.open(ctx, cfg, log)
 	if err != nil {
 		return nil, nil, err
 	}
