@@ -67,6 +67,7 @@ func (l *line) hold(ctx context.Context, lose func(), across storage.Across) {
 	var renewing sync.WaitGroup
 	renewing.Go(func() { l.lease.keep(ctx) })
 	l.setHeld(true)
+	l.runner.cfg.Log.InfoContext(ctx, "this process runs a handler now", "handler", l.reg.Name)
 	l.work(ctx, across)
 	lose()
 	renewing.Wait()

@@ -135,7 +135,7 @@ func (r *Runner) Start(ctx context.Context) error {
 			return fault.New(fault.InvalidRequest, "projection.Start", "handler %q: a handler has a name of its own, a letter and up to 62 of a-z, 0-9 and -", name)
 		}
 		names[l.reg.Name] = true
-		if _, err := l.load(ctx, true); err != nil {
+		if err := l.load(ctx, true); err != nil {
 			return err
 		}
 	}

@@ -61,42 +61,38 @@ func (l *line) takeOver(ctx context.Context, across storage.Across) error {
 // follow reads the checkpoint and, where it moved or thorough asks for it, the records aside; and tells those who wait for
 // what is behind it. The checkpoint is read first, so that a record that the line passed because it stepped aside is seen aside.
 func (l *line) follow(ctx context.Context, across storage.Across, thorough bool) error {
-	moved, err := l.load(ctx, thorough)
-	if err != nil {
+	if err := l.load(ctx, thorough); err != nil {
 		return err
 	}
 	if err := l.seek(ctx, across); err != nil {
 		return err
 	}
-	if moved {
-		l.runner.passed(l, l.position)
-	}
+	l.runner.passed(l, l.position)
 	if l.position.Compare(l.sought) > 0 && !l.runner.lacksPlace(l) {
 		l.sought = l.position
 	}
 	return nil
 }
 
-func (l *line) load(ctx context.Context, thorough bool) (moved bool, err error) {
+func (l *line) load(ctx context.Context, thorough bool) error {
 	row, err := l.runner.cfg.Checkpoints.Get(ctx, owner, l.reg.Name)
 	if err != nil {
-		return false, err
+		return err
 	}
 	var v checkpointValue
 	if err := row.Value.Decode(&v); err != nil {
-		return false, err
+		return err
 	}
 	aside, position := l.aside, driver.Position(v.Position)
-	moved = position != l.position
-	if moved || thorough {
+	if position != l.position || thorough {
 		if aside, err = l.readAside(ctx); err != nil {
-			return false, err
+			return err
 		}
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.checkpoint, l.position, l.aside = row, position, aside
-	return moved, nil
+	return nil
 }
 
 // seek reads the feed on, as long as somebody waits for a command whose place is not known: on a store that does not say it

@@ -35,6 +35,9 @@ type keys struct {
 }
 
 func (v keysIn) with(ctx context.Context, use func(keys) error) error {
+	if err := v.check(); err != nil {
+		return err
+	}
 	if v.isShared() {
 		return v.withKeys(ctx, func(k auth.Keys) error {
 			return use(keys{

@@ -4,7 +4,9 @@ import (
 	"bufio"
 	"bytes"
 	"crypto/ed25519"
+	"crypto/rand"
 	"crypto/x509"
+	"encoding/base64"
 	"encoding/pem"
 	"errors"
 	"fmt"
@@ -25,17 +27,20 @@ import (
 
 	"github.com/tenantry/tenantry/auth"
 	"github.com/tenantry/tenantry/internal/cli"
+	"github.com/tenantry/tenantry/storage/dynamodb/dynamodbtest"
+	"github.com/tenantry/tenantry/storage/postgres/postgrestest"
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(leakFree{m}, map[string]func(){"tenantry": cli.Main, "curl": curl})
+	testscript.Main(leakFree{dynamodbtest.Main(m)}, map[string]func(){"tenantry": cli.Main, "curl": curl})
 }
 
 // leakFree runs tests and fails where they leave goroutines behind.
-type leakFree struct{ *testing.M }
+type leakFree struct{ dynamodbtest.TestingM }
 
 func (m leakFree) Run() int {
-	code := m.M.Run()
+	code := m.TestingM.Run()
+	postgrestest.Stop()
 	if err := goleak.Find(); err != nil && code == 0 {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
@@ -53,12 +58,39 @@ func (m leakFree) Run() int {
 //	certificate                    writes a certificate for 127.0.0.1 into cert.pem, and its key into key.pem
 //	stop NAME                      sends SIGTERM, expects exit code 0, and leaves the output in the files NAME.stdout and NAME.stderr
 func TestScripts(t *testing.T) {
+	runScripts(t, "testdata/script")
+}
+
+// TestScriptsOnASharedStore runs scripts on the stores that several servers share, which flags in the environment name.
+func TestScriptsOnASharedStore(t *testing.T) {
+	for name, flags := range map[string]func(t *testing.T) []string{
+		"postgres": func(t *testing.T) []string {
+			return []string{"TENANTRY_STORE=postgres", "TENANTRY_STORE_URL=" + postgrestest.New(t)}
+		},
+		"dynamodb": func(t *testing.T) []string {
+			srv := dynamodbtest.New(t)
+			return []string{"TENANTRY_STORE=dynamodb", "TENANTRY_DYNAMODB_ENDPOINT=" + srv.Endpoint, "TENANTRY_TABLE_PREFIX=" + srv.Prefix,
+				"AWS_REGION=" + srv.Region, "AWS_ACCESS_KEY_ID=test", "AWS_SECRET_ACCESS_KEY=test"}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			key := make([]byte, 32)
+			rand.Read(key)
+			store := append(flags(t), "TENANTRY_MASTER_KEY="+base64.StdEncoding.EncodeToString(key))
+			runScripts(t, "testdata/shared", append(store, "STORE="+strings.Join(store, " "))...)
+		})
+	}
+}
+
+// runScripts runs the scripts of a directory with more variables.
+func runScripts(t *testing.T, dir string, variables ...string) {
 	testscript.Run(t, testscript.Params{
-		Dir:                 "testdata/script",
+		Dir:                 dir,
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("COLUMNS", "100")
+			env.Vars = append(env.Vars, variables...)
 			env.Values[servers{}] = map[string]*server{}
 			return nil
 		},
@@ -139,7 +171,7 @@ func serve(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("usage: serve NAME [VAR=VALUE…] ARGS…")
 	}
 	name, args := args[0], args[1:]
-	env := []string{"HOME=" + ts.Getenv("HOME"), "PATH=" + ts.Getenv("PATH")}
+	env := append(strings.Fields(ts.Getenv("STORE")), "HOME="+ts.Getenv("HOME"), "PATH="+ts.Getenv("PATH"))
 	for len(args) > 0 && variable.MatchString(args[0]) {
 		env, args = append(env, args[0]), args[1:]
 	}

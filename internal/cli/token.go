@@ -69,6 +69,9 @@ func (v token) Run(ctx context.Context, std IO) error {
 
 // keyring opens the keys, and makes them where there are none.
 func (v token) keyring(ctx context.Context, std IO, opts auth.KeyringOptions) (keyring *auth.Keyring, err error) {
+	if err := v.check(); err != nil {
+		return nil, err
+	}
 	if v.isShared() {
 		err = v.withKeys(ctx, func(keys auth.Keys) error {
 			keyring, err = keys.Keyring(ctx, opts)

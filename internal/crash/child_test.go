@@ -31,6 +31,8 @@ import (
 	"github.com/tenantry/tenantry/projection"
 	"github.com/tenantry/tenantry/record"
 	"github.com/tenantry/tenantry/storage/driver"
+	"github.com/tenantry/tenantry/storage/dynamodb/dynamodbtest"
+	"github.com/tenantry/tenantry/storage/postgres/postgrestest"
 	"github.com/tenantry/tenantry/storage/sqlite"
 )
 
@@ -50,7 +52,22 @@ func TestMain(m *testing.M) {
 		}
 		return
 	}
-	goleak.VerifyTestMain(m)
+	if store := os.Getenv(childStore); store != "" {
+		if err := process(store, os.Getenv(childSeed)); err != nil {
+			fmt.Fprintln(os.Stderr, "process:", err)
+			os.Exit(1)
+		}
+		return
+	}
+	goleak.VerifyTestMain(served{dynamodbtest.Main(m)})
+}
+
+// served runs tests with the servers that they start.
+type served struct{ dynamodbtest.TestingM }
+
+func (s served) Run() int {
+	defer postgrestest.Stop()
+	return s.TestingM.Run()
 }
 
 const writers = 8

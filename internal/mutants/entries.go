@@ -376,4 +376,18 @@ var mutants = []mutant{
 		new:  `batch.Records[min(handled+1, len(commands)-1)]`,
 		test: []string{"-run", "TestBatches", "./lambda"},
 	},
+	{
+		name: "what a former holder of a handler's lease kept is taken",
+		file: "projection/lease.go",
+		old:  "[]storage.SystemWrite{s.keeper.Put(row)}",
+		new:  "[]storage.SystemWrite{s.keeper.Set(row)}",
+		test: []string{"-run", "TestWritesOfAnEarlierHolderAreRefused", "./projection"},
+	},
+	{
+		name: "sealed keys open at another version",
+		file: "auth/master.go",
+		old:  `fmt.Appendf(nil, "%d %s", version, row)`,
+		new:  `fmt.Appendf(nil, "%d %s", 0, row)`,
+		test: []string{"-run", "TestStoredKeysThatCantBeOpened", "./auth"},
+	},
 }

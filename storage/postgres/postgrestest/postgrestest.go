@@ -33,6 +33,9 @@ const (
 // Main runs the tests, stops the server and removes its data, and reports goroutines that are left. It doesn't return.
 func Main(m *testing.M) { goleak.VerifyTestMain(stopping{m}) }
 
+// Stop stops the server and removes its data, for a TestMain that can't use Main.
+func Stop() { shared.stop() }
+
 // stopping stops the server after the tests, before anybody looks for goroutines.
 type stopping struct{ tests *testing.M }
 
