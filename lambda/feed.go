@@ -1,9 +1,7 @@
 package lambda
 
 import (
-	"cmp"
 	"context"
-	"strings"
 	"time"
 
 	"github.com/tenantry/tenantry"
@@ -46,7 +44,7 @@ func (f *appFeed) Advance(ctx context.Context, commands []driver.Ref) (handled i
 		switch {
 		case err != nil:
 			return 0, err
-		case !before(at, end):
+		case at.Compare(end) >= 0:
 			return len(commands), nil
 		}
 		select {
@@ -64,7 +62,7 @@ func (f *appFeed) slowest(ctx context.Context, end driver.Position) (driver.Posi
 		return "", err
 	}
 	for _, s := range standing {
-		if at := driver.Position(s.Position); before(at, end) {
+		if at := driver.Position(s.Position); at.Compare(end) < 0 {
 			end = at
 		}
 	}
@@ -96,9 +94,4 @@ func (f *appFeed) behind(ctx context.Context, at driver.Position, commands []dri
 		}
 	}
 	return len(commands)
-}
-
-// before reports whether a place is before another: places are numbers without leading zeros, and "" is the beginning.
-func before(a, b driver.Position) bool {
-	return cmp.Or(cmp.Compare(len(a), len(b)), strings.Compare(string(a), string(b))) < 0
 }

@@ -365,7 +365,7 @@ var mutants = []mutant{
 	{
 		name: "lambda: a batch is behind the handlers when the feed has it",
 		file: "lambda/feed.go",
-		old:  `case !before(at, end):`,
+		old:  `case at.Compare(end) >= 0:`,
 		new:  `case end >= "":`,
 		test: []string{"-run", "TestFeedOfAnApp", "./lambda"},
 	},
