@@ -2,6 +2,8 @@ package transfer
 
 import (
 	"context"
+	"math"
+	"slices"
 	"strings"
 
 	"github.com/tenantry/tenantry/record"
@@ -14,12 +16,37 @@ const (
 	bytesAtOnce   = 2 << 20
 )
 
-// follow replays what the source's feed holds behind the place that the copy came to, up to the end.
-func (c *copier) follow(ctx context.Context) error {
-	for {
+// few commands are left to the pause, or as many as come while as many are copied.
+const few = 500
+
+// approach follows the feed of a source that is used, until few commands are left or the source is as fast as the copy.
+func (c *copier) approach(ctx context.Context) error {
+	for before := int64(math.MaxInt64); ; {
+		end, err := c.from.End(ctx)
+		if err != nil || end == "" {
+			return err
+		}
+		began := c.at.Commands
+		if err := c.follow(ctx, end); err != nil {
+			return err
+		}
+		round := c.at.Commands - began
+		if round < few || round > before/2 {
+			return nil
+		}
+		before = round
+	}
+}
+
+// follow replays what the source's feed holds behind the place that the copy came to, up to a position or, where that is "" or gone, to the end.
+func (c *copier) follow(ctx context.Context, until driver.Position) error {
+	for until == "" || c.at.Position != string(until) {
 		changes, err := c.from.Changes(ctx, driver.Position(c.at.Position), changesAtOnce)
 		if err != nil || len(changes) == 0 {
 			return err
+		}
+		if i := slices.IndexFunc(changes, func(change driver.Change) bool { return change.Position == until }); i >= 0 {
+			changes = changes[:i+1]
 		}
 		for len(changes) > 0 {
 			if err := c.hold.renew(ctx); err != nil {
@@ -33,6 +60,7 @@ func (c *copier) follow(ctx context.Context) error {
 			c.tell(c.phase())
 		}
 	}
+	return nil
 }
 
 func (c *copier) phase() Phase {

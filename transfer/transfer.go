@@ -124,13 +124,13 @@ func Copy(ctx context.Context, from, to Side, opts Options) (result Result, err 
 			err = errors.Join(err, c.hold.lift(ctx))
 		}
 	}()
-	if err := c.follow(ctx); err != nil {
+	if err := c.approach(ctx); err != nil {
 		return Result{}, err
 	}
 	if err := c.reconcile(ctx, driver.System); err != nil {
 		return Result{}, err
 	}
-	if err := c.follow(ctx); err != nil {
+	if err := c.approach(ctx); err != nil {
 		return Result{}, err
 	}
 	began, err := c.hold.pause(ctx)
@@ -405,7 +405,7 @@ func lost(err error) error {
 // finish copies what is left while the source is paused, compares, and hands over.
 func (c *copier) finish(ctx context.Context) (Result, error) {
 	c.tell(Paused)
-	if err := c.follow(ctx); err != nil {
+	if err := c.follow(ctx, ""); err != nil {
 		return Result{}, err
 	}
 	if err := c.reconcile(ctx, driver.System); err != nil {

@@ -45,6 +45,7 @@ type verbs struct {
 	Me         me          `cmd:"" help:"Show who the caller is."`
 	Data       dataVerb    `cmd:"" help:"Read and write records."`
 	Keys       keysVerb    `cmd:"" help:"List, rotate and retire the keys that sign tokens."`
+	Copy       copyVerb    `cmd:"" help:"Move the store, or one tenant, into another store, while it is used."`
 	Backup     backup      `cmd:"" help:"Copy the store into a file, while it is used."`
 	Restore    restore     `cmd:"" help:"Make a backup the store of a data directory."`
 	Verify     verify      `cmd:"" help:"Check every invariant of the data model over a store."`
