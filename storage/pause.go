@@ -39,14 +39,14 @@ func pauseOf(owner string) string { return "tenant" + record.Separator + owner }
 // aboutTenants are the words of what stands in the common tenant and is, by the first segment of its sort key, about another.
 var aboutTenants = []string{"USER_TENANT", "INVITATION", "MEMBER_OF", "TENANTS"}
 
-// Owner returns the code of the tenant that the row at pk and sk is about: the second segment of its pk, or the first of its sk where it
+// Owner returns the code of the tenant that a row is about: the second segment of its PK, or the first of its SK where it
 // stands in the common tenant beside those of others. It is lower case; it is no valid code for rows that no Scope can name.
-func Owner(pk, sk string) string {
-	word, rest, _ := strings.Cut(pk, record.Separator)
+func Owner(row driver.Ref) string {
+	word, rest, _ := strings.Cut(row.PK, record.Separator)
 	owner, _, _ := strings.Cut(rest, record.Separator)
 	owner = strings.ToLower(owner)
 	if owner == tenant.Common().String() && slices.Contains(aboutTenants, word) {
-		owner, _, _ = strings.Cut(sk, record.Separator)
+		owner, _, _ = strings.Cut(row.SK, record.Separator)
 	}
 	return owner
 }
@@ -86,7 +86,7 @@ func (s *Store) unpaused(ctx context.Context, writes []driver.Write) []driver.Wr
 	}
 	sks := []string{PauseOf(tenant.Code{})}
 	for _, w := range writes {
-		if sk := pauseOf(Owner(w.Record.PK, w.Record.SK)); !slices.Contains(sks, sk) {
+		if sk := pauseOf(Owner(driver.RefOf(w.Collection, w.Record))); !slices.Contains(sks, sk) {
 			sks = append(sks, sk)
 		}
 	}

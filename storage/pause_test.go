@@ -82,7 +82,7 @@ func TestOwner(t *testing.T) {
 		{"USER_TENANT#COMMON", "acme#ann", "acme"}, {"INVITATION#common", "acme#01HX", "acme"}, {"MEMBER_OF#common#ab12", "acme", "acme"},
 		{"TENANTS#common", "acme", "acme"}, {"MASTER#common", "acme#x", "common"}, {"USER_TENANT#bravo", "acme#ann", "bravo"}, {"odd", "x", ""},
 	} {
-		if got := storage.Owner(c.pk, c.sk); got != c.want {
+		if got := storage.Owner(driver.Ref{PK: c.pk, SK: c.sk}); got != c.want {
 			t.Errorf("the owner of %s/%s is %q, want %q", c.pk, c.sk, got, c.want)
 		}
 	}

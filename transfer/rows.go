@@ -47,7 +47,7 @@ func (s selection) whole() bool { return s.tenant == "" }
 
 // takes returns the tenant that a row is about, and whether the row is copied. It fails for a word without a rule.
 func (s selection) takes(c driver.Collection, row *record.Record) (owner string, ok bool, err error) {
-	owner = storage.Owner(row.PK, row.SK)
+	owner = storage.Owner(driver.RefOf(c, row))
 	if c != driver.System {
 		return owner, s.whole() || owner == s.tenant, nil
 	}
@@ -79,7 +79,7 @@ func (s selection) takes(c driver.Collection, row *record.Record) (owner string,
 		if err := row.Attributes.Decode(&v); err != nil {
 			return "", false, err
 		}
-		if storage.Owner(v.PK, v.SK) != s.tenant {
+		if storage.Owner(driver.Ref{PK: v.PK, SK: v.SK}) != s.tenant {
 			return owner, false, nil // the command is not copied
 		}
 	}
@@ -93,7 +93,7 @@ func (s selection) parked(row storage.Row) (bool, error) {
 		SK string `json:"sk"`
 	}
 	err := row.Value.Decode(&v)
-	return s.whole() || storage.Owner(v.PK, v.SK) == s.tenant, err
+	return s.whole() || storage.Owner(driver.Ref{PK: v.PK, SK: v.SK}) == s.tenant, err
 }
 
 // same reports whether two rows of one key say the same.
