@@ -241,7 +241,7 @@ func TestAWholeStore(t *testing.T) {
 // TestWritersMeanwhile has writers of several processes write all the time: every write that was acknowledged is in the target.
 func TestWritersMeanwhile(t *testing.T) {
 	dir := t.TempDir()
-	from, other, to := started(t, sqlite.At(dir)), started(t, sqlite.At(dir)), open(t, memory.New())
+	from, other, to := started(t, sqlite.At(dir)), open(t, sqlite.At(dir)), open(t, memory.New()) // one of them runs the handlers
 	from.fill()
 	var writing sync.WaitGroup
 	acknowledged := make([][]string, 4)
