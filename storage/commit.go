@@ -2,6 +2,7 @@ package storage
 
 import (
 	"context"
+	"errors"
 	"slices"
 
 	"github.com/tenantry/tenantry/fault"
@@ -20,7 +21,8 @@ type Change struct {
 
 // Commit writes Changes of the scope's tenant, all or none, and returns the place of the last in the change feed. It fails with
 // *driver.Conflict where another command was first, whose Write is, for a single Change, 0 for the command, 1 for the state, and
-// from SystemOffset(c) on for System. All its writes together are at most driver.MaxBatch.
+// from SystemOffset(c) on for System, and with fault.Unavailable where writes are paused. All its writes together, and two for
+// pauses, are at most driver.MaxBatch.
 func (v View) Commit(ctx context.Context, changes ...Change) (driver.Position, error) {
 	absent := driver.Condition{Kind: driver.IfAbsent}
 	var writes []driver.Write
@@ -34,9 +36,13 @@ func (v View) Commit(ctx context.Context, changes ...Change) (driver.Position, e
 	return v.commit(ctx, writes)
 }
 
+// commit makes writes unless the store, or a tenant that they are about, is paused.
 func (v View) commit(ctx context.Context, writes []driver.Write) (driver.Position, error) {
 	began := v.store.began()
-	position, err := v.store.engine.Commit(ctx, driver.Batch{Writes: writes})
+	position, err := v.store.engine.Commit(ctx, driver.Batch{Writes: append(writes, v.store.unpaused(ctx, writes)...)})
+	if lost, ok := errors.AsType[*driver.Conflict](err); ok && lost.Write >= len(writes) {
+		err = paused()
+	}
 	v.store.done("commit", began, err)
 	return position, err
 }

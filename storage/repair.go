@@ -44,8 +44,6 @@ func (v View) Discard(ctx context.Context, cmd, current *record.Record) error {
 			driver.Write{Collection: driver.Data, Record: kept, If: driver.Condition{Kind: driver.IfVersion, Version: kept.Version}},
 			driver.Write{Collection: driver.History, Record: kept, Delete: true})
 	}
-	began := v.store.began()
-	_, err = v.store.engine.Commit(ctx, driver.Batch{Writes: writes})
-	v.store.done("commit", began, err)
+	_, err = v.commit(ctx, writes)
 	return err
 }

@@ -31,6 +31,7 @@ type Store struct {
 	name    string
 	shared  func(record.EntityType) bool
 	observe func(op string, took time.Duration, err error)
+	notice  notice
 }
 
 // Open opens the store that src names. The caller closes it. It fails with fault.Unavailable where the store can't be

@@ -24,7 +24,7 @@ var layers = [][]string{
 	{"route"},
 	{"audit"},
 	{"records", "tenants", "members", "settings", "events", "sync", "report", "readmodel"},
-	{"integrity"},
+	{"integrity", "transfer"},
 	{"."},
 	{"httpapi", "console", "client", "lambda", "internal/demo"},
 	{"internal/cli", "tenantrytest", "internal/worldtest", "internal/proof"},

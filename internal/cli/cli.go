@@ -47,6 +47,7 @@ type verbs struct {
 	Keys       keysVerb    `cmd:"" help:"List, rotate and retire the keys that sign tokens."`
 	Tables     tablesVerb  `cmd:"" help:"Create and check DynamoDB tables."`
 	Policy     policyVerb  `cmd:"" help:"Print what a database's own access control should say."`
+	Copy       copyVerb    `cmd:"" help:"Move the store, or one tenant, into another store, while it is used."`
 	Backup     backup      `cmd:"" help:"Copy the store into a file, while it is used."`
 	Restore    restore     `cmd:"" help:"Make a backup the store of a data directory."`
 	Verify     verify      `cmd:"" help:"Check every invariant of the data model over a store."`

@@ -47,7 +47,7 @@ func TestVerbs(t *testing.T) {
 
 func TestCandidates(t *testing.T) {
 	tests := []struct{ words, want string }{
-		{"", "backup completion data keys me member restore serve setting tenant token verify version"},
+		{"", "backup completion copy data keys me member restore serve setting tenant token verify version"},
 		{"te", "tenant"},
 		{"data ", "delete get history list put"},
 		{"data --help p", "put"},
@@ -66,7 +66,7 @@ func TestCandidates(t *testing.T) {
 		{"tenant show b", "bravo"},
 		{"member list ", "acme bravo"},
 		{"member add acme ", ""},
-		{"nothing of ours ", "backup completion data keys me member restore serve setting tenant token verify version"},
+		{"nothing of ours ", "backup completion copy data keys me member restore serve setting tenant token verify version"},
 	}
 	root := model(t).Node
 	for _, test := range tests {
