@@ -165,14 +165,15 @@ func (v keysRetire) Run(ctx context.Context, std IO) error {
 	})
 }
 
-type keysRewrap struct{ store }
+type keysRewrap struct{ keysIn }
 
 // Help implements kong.HelpProvider.
 func (keysRewrap) Help() string {
 	return `The new master key is TENANTRY_MASTER_KEY, the one until now TENANTRY_MASTER_KEY_OLD. Servers that run go on with the keys that they have
 read, and follow no rotation until they are started again with the new master key. Example:
 
-    TENANTRY_MASTER_KEY_OLD=$OLD TENANTRY_MASTER_KEY=$NEW tenantry keys rewrap --store postgres --store-url "$URL"`
+    export TENANTRY_MASTER_KEY_OLD=$TENANTRY_MASTER_KEY TENANTRY_MASTER_KEY=$(openssl rand -base64 32)
+    tenantry keys rewrap --store postgres`
 }
 
 // Run runs the verb.
@@ -184,11 +185,13 @@ func (v keysRewrap) Run(ctx context.Context, std IO) error {
 	if err != nil {
 		return fault.Wrap(err, fault.InvalidRequest, "cli.keys", "%s_OLD: %s", masterKeyVariable, fault.As(err).Msg)
 	}
-	return v.withKeys(ctx, func(keys auth.Keys) error {
-		if err := keys.Rewrap(ctx, old); err != nil {
-			return err
-		}
-		_, err := fmt.Fprintln(std.Out, "the keys are sealed under the new master key; start the servers again with it")
+	if err := v.withKeys(ctx, func(keys auth.Keys) error { return keys.Rewrap(ctx, old) }); err != nil {
 		return err
+	}
+	return v.with(ctx, func(in keys) error {
+		return v.print(std.Out, in, func([]auth.KeyInfo) error {
+			_, err := fmt.Fprintln(std.Out, "the keys are sealed under the new master key; start the servers again with it")
+			return err
+		})
 	})
 }

@@ -21,7 +21,7 @@ func model(t *testing.T) *kong.Application {
 // TestVerbs holds what the contract asks of every verb: flags that can be set by the environment, help with an example, and
 // --json where data is printed.
 func TestVerbs(t *testing.T) {
-	noData := []string{"serve", "token", "backup", "restore", "completion"}
+	noData := []string{"serve", "token", "backup", "restore", "completion", "policy dynamodb"} // a policy is JSON
 	for _, verb := range model(t).Leaves(true) {
 		if !strings.Contains(verb.Detail, "Example") || !strings.Contains(verb.Detail, "\n    tenantry "+verb.Path()) && !strings.Contains(verb.Detail, "(tenantry "+verb.Path()) {
 			t.Errorf("the help of %s has no example of it", verb.Path())
@@ -47,18 +47,19 @@ func TestVerbs(t *testing.T) {
 
 func TestCandidates(t *testing.T) {
 	tests := []struct{ words, want string }{
-		{"", "backup completion copy data keys me member restore serve setting tenant token verify version"},
+		{"", "backup completion copy data keys me member policy restore serve setting tables tenant token verify version"},
 		{"te", "tenant"},
+		{"tables create --table-prefix x --ent", "--entities"},
 		{"data ", "delete get history list put"},
 		{"data --help p", "put"},
 		{"data list acme PRODUCT --de", "--deleted --descending"},
 		{"data list ", "acme bravo"},
 		{"data list acme PRODUCT --limit ", ""},
 		{"data list acme PRODUCT --deleted --js", "--json"},
-		{"serve --store ", "memory sqlite"},
+		{"serve --store ", "dynamodb memory postgres sqlite"},
 		{"serve --store m", "memory"},
 		{"serve --store = m", "memory"},
-		{"serve --store =", "memory sqlite"},
+		{"serve --store =", "dynamodb memory postgres sqlite"},
 		{"serve --store = memory --dem", "--demo"},
 		{"completion ", "bash fish zsh"},
 		{"completion bash ", ""},
@@ -66,7 +67,7 @@ func TestCandidates(t *testing.T) {
 		{"tenant show b", "bravo"},
 		{"member list ", "acme bravo"},
 		{"member add acme ", ""},
-		{"nothing of ours ", "backup completion copy data keys me member restore serve setting tenant token verify version"},
+		{"nothing of ours ", "backup completion copy data keys me member policy restore serve setting tables tenant token verify version"},
 	}
 	root := model(t).Node
 	for _, test := range tests {

@@ -88,6 +88,8 @@ func config(dir string, src driver.Source) (tenantry.Config, error) {
 		Handlers: []projection.Registration{{Name: "nothing", Handler: nothing{}}},
 		Log:      slog.New(slog.DiscardHandler),
 		Now:      time.Now,
+
+		HandlerTerm: 200 * time.Millisecond, // so that publishes don't wait for the child before
 	}, err
 }
 

@@ -433,7 +433,7 @@ func process(store, seed string) error {
 		return err
 	}
 	failed := make(chan error)
-	for n := range 2 {
+	for n := range 4 {
 		w := &writer{app: app, random: rand.New(rand.NewPCG(number, uint64(n))), name: fmt.Sprint(seed, "-", n), number: n, work: patient}
 		go func() { failed <- w.run(ctx, os.Stdout) }()
 	}
