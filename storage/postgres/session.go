@@ -1,0 +1,163 @@
+package postgres
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/tenantry/tenantry/fault"
+)
+
+// session is the connection that writes, and its row in the table session. The row says which commit was the last and what was
+// answered; the next connection reads it when an answer was lost. It fences the lost one in the same transaction, under the lock of the
+// feed: what the server still has of it, or gets of it later, commits nothing.
+type session struct {
+	cfg       *pgx.ConnConfig
+	numbering *numbering
+	limit     time.Duration // of one round trip
+
+	conn   *pgx.Conn // nil where there is none
+	id     string    // of the session's row
+	number int64     // of its last commit that was sent
+	lost   string    // the session before, where it may not have ended; "" where it has
+
+	statements map[shape]string
+}
+
+var (
+	errFenced  = errors.New("the session was fenced")
+	errUnknown = errors.New("the answer to a commit was lost")
+)
+
+// connect makes a connection and a session on it, where there is none.
+func (s *session) connect(ctx context.Context) error {
+	_, _, err := s.resume(ctx)
+	return err
+}
+
+// resume connects, and returns what a lost session has committed last: its number, 0 where there was no commit, and the answer.
+func (s *session) resume(ctx context.Context) (number int64, answer [][]int64, err error) {
+	if s.conn != nil {
+		return 0, nil, nil
+	}
+	conn, err := pgx.ConnectConfig(ctx, s.cfg.Copy())
+	if err != nil {
+		return 0, nil, err
+	}
+	id := rand.Text()
+	b := named(everyone)
+	b.Queue(s.numbering.lock)
+	b.Queue("UPDATE session SET fenced = true, used = now() WHERE id = $1 RETURNING number, answer", s.lost)
+	b.Queue("INSERT INTO session (id) VALUES ($1)", id)
+	answers := conn.SendBatch(ctx, b)
+	_, err = answers.Exec()
+	if err == nil {
+		_, err = answers.Exec()
+	}
+	if err == nil {
+		if err = answers.QueryRow().Scan(&number, &answer); errors.Is(err, pgx.ErrNoRows) {
+			err = nil
+		}
+	}
+	if e := answers.Close(); err == nil {
+		err = e
+	}
+	if err != nil {
+		hangUp(conn)
+		return 0, nil, err
+	}
+	s.conn, s.id, s.number, s.lost = conn, id, 0, ""
+	return number, answer, nil
+}
+
+// commit sends a group and returns the answer. It fails with errUnknown where the group may have been committed, with another error
+// where it has not.
+func (s *session) commit(ctx context.Context, g *group) ([][]int64, error) {
+	ctx, cancel := context.WithTimeout(ctx, s.limit)
+	defer cancel()
+	if err := s.connect(ctx); err != nil {
+		return nil, err
+	}
+	s.number++
+	answers := s.conn.SendBatch(ctx, s.batch(g))
+	var answer [][]int64
+	var notified *string
+	_, err := answers.Exec()
+	if err == nil {
+		_, err = answers.Exec()
+	}
+	if err == nil {
+		err = answers.QueryRow().Scan(&answer, &notified)
+	}
+	if e := answers.Close(); err == nil || e != nil && s.conn.IsClosed() {
+		err = e
+	}
+	switch {
+	case err == nil:
+		return answer, nil
+	case errors.Is(err, pgx.ErrNoRows):
+		s.drop()
+		return nil, errFenced
+	case s.conn.IsClosed():
+		s.conn, s.lost = nil, s.id
+		return nil, errors.Join(errUnknown, err)
+	}
+	return nil, err // the server's: it has rolled back
+}
+
+// batch returns the statements that commit g.
+func (s *session) batch(g *group) *pgx.Batch {
+	statement, ok := s.statements[g.shape]
+	if !ok {
+		statement = s.numbering.statement(g.shape)
+		s.statements[g.shape] = statement
+	}
+	b := named(g.tenants)
+	b.Queue(s.numbering.lock)
+	b.Queue(statement, s.id, s.number, time.Now().Unix(), g.batch, g.num, g.collection, g.pk, g.sk, g.version, g.cond, g.expected, g.del, g.deleted, g.expires, g.doc)
+	return b
+}
+
+// outcome finds out about the last commit of the session that was lost, its number: whether it was made, and the answer.
+func (s *session) outcome(ctx context.Context, number int64) (made bool, answer [][]int64, err error) {
+	ctx, cancel := context.WithTimeout(ctx, s.limit)
+	defer cancel()
+	last, answer, err := s.resume(ctx)
+	return err == nil && last == number, answer, err
+}
+
+// drop ends the connection.
+func (s *session) drop() {
+	if s.conn != nil {
+		hangUp(s.conn)
+		s.conn = nil
+	}
+}
+
+// end removes the session from the server.
+func (s *session) end() {
+	if s.conn == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	b := named(everyone)
+	b.Queue("DELETE FROM session WHERE id = $1", s.id)
+	s.conn.SendBatch(ctx, b).Close() // a row that stays is swept later
+	s.drop()
+}
+
+// hangUp closes a connection, in order where that takes no time.
+func hangUp(conn *pgx.Conn) {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	conn.Close(ctx)
+}
+
+func unknown(err error) error {
+	return fault.Wrap(err, fault.Unavailable, "postgres.Commit",
+		"the connection to the database was lost during a commit, and it can't be reached to ask for the outcome; read the record again when it is back")
+}
