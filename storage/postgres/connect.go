@@ -37,6 +37,7 @@ func configure(url string, opts Options) (*pgxpool.Config, error) {
 		"tcp_keepalives_idle":                 "10", // a process that vanished with its machine keeps its locks for 25 s
 		"tcp_keepalives_interval":             "5",
 		"tcp_keepalives_count":                "3",
+		"default_transaction_isolation":       "read committed",
 		"plan_cache_mode":                     "force_generic_plan",
 		"enable_seqscan":                      "off",
 		"enable_hashjoin":                     "off",
@@ -44,7 +45,9 @@ func configure(url string, opts Options) (*pgxpool.Config, error) {
 		"enable_bitmapscan":                   "off",
 		"jit":                                 "off",
 	} {
-		cfg.ConnConfig.RuntimeParams[name] = value
+		if _, set := cfg.ConnConfig.RuntimeParams[name]; !set || name == "role" || name == "search_path" {
+			cfg.ConnConfig.RuntimeParams[name] = value // what the URL sets stays
+		}
 	}
 	return cfg, nil
 }
@@ -78,5 +81,6 @@ func prepare(ctx context.Context, cfg *pgxpool.Config) error {
 
 // boundQuery asks who a connection is, whether it owns a table, and whether the policies of all tables bind it.
 const boundQuery = `SELECT current_user::text, bool_or(relowner = current_user::regrole),
-		bool_and(relname = 'goose_db_version' OR relrowsecurity AND relforcerowsecurity AND row_security_active(c.oid))
+		bool_and(relname = 'goose_db_version' OR relrowsecurity AND relforcerowsecurity AND row_security_active(c.oid)
+			AND (SELECT array_agg(polname::text) = '{tenants}' FROM pg_policy WHERE polrelid = c.oid))
 	FROM pg_class c WHERE relnamespace = $1::text::regnamespace AND relkind = 'r'`

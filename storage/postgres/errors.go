@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"slices"
+	"strings"
 
 	"github.com/jackc/pgx/v5/pgconn"
 
@@ -34,13 +35,13 @@ func again(err error) bool { return has(err, serializationFailure, deadlockDetec
 
 // disconnected reports whether err is that of a connection which is no more, or was never made.
 func disconnected(err error) bool {
-	pgErr, ok := errors.AsType[*pgconn.PgError](err)
-	if ok {
-		return slices.Contains([]string{"08", "57P"}, pgErr.Code[:2]) || len(pgErr.Code) == 5 && pgErr.Code[:3] == "57P"
+	if pgErr, ok := errors.AsType[*pgconn.PgError](err); ok {
+		return strings.HasPrefix(pgErr.Code, "57P") || strings.HasPrefix(pgErr.Code, "08")
 	}
 	_, network := errors.AsType[net.Error](err)
 	_, connect := errors.AsType[*pgconn.ConnectError](err)
-	return network || connect || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed) || pgconn.SafeToRetry(err)
+	return network || connect || pgconn.SafeToRetry(err) ||
+		errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed)
 }
 
 // translate returns err as a *fault.Error that says what to do. What already is one, and the context's own errors, stay as
@@ -57,10 +58,8 @@ func translate(ctx context.Context, err error, op string) error {
 	}
 	if pgErr, ok := errors.AsType[*pgconn.PgError](err); ok {
 		for _, k := range kinds {
-			for _, prefix := range k.prefixes {
-				if len(pgErr.Code) >= len(prefix) && pgErr.Code[:len(prefix)] == prefix {
-					return fault.Wrap(err, k.code, op, k.message)
-				}
+			if slices.ContainsFunc(k.prefixes, func(prefix string) bool { return strings.HasPrefix(pgErr.Code, prefix) }) {
+				return fault.Wrap(err, k.code, op, k.message)
 			}
 		}
 		return fault.Wrap(err, fault.Internal, op, "the database refused a statement; its cause is in the log")

@@ -129,7 +129,6 @@ const attempts = 20
 func (w *writer) transaction() error {
 	ctx := context.Background() // a group is many callers'; the session has limits of its own
 	for attempt := 1; ; attempt++ {
-		idle := w.session.conn != nil && w.session.number > 0
 		answer, err := w.session.commit(ctx, w.group)
 		if errors.Is(err, errUnknown) {
 			answer, err = w.ask(ctx, err)
@@ -139,7 +138,6 @@ func (w *writer) transaction() error {
 			w.group.settle(answer)
 			return nil
 		case attempt < attempts && (errors.Is(err, errFenced) || again(err)):
-		case attempt == 1 && idle && disconnected(err): // it was closed while nothing was to do
 		default:
 			return w.explain(err)
 		}
