@@ -154,7 +154,11 @@ func (e *engine) read(ctx context.Context, op string, b *pgx.Batch, f func(pgx.B
 	err := e.ask(ctx, b, f)
 	if err != nil && ctx.Err() == nil && disconnected(err) {
 		e.readers.Reset()
-		err = e.ask(ctx, b, f)
+		anew := &pgx.Batch{} // b remembers what was prepared on the first connection
+		for _, q := range b.QueuedQueries {
+			anew.Queue(q.SQL, q.Arguments...)
+		}
+		err = e.ask(ctx, anew, f)
 	}
 	return translate(ctx, err, op)
 }
