@@ -19,7 +19,7 @@ var layers = [][]string{
 	{"record"},
 	{"entity", "auth", "storage/driver"},
 	{"guard", "storage", "storage/memory", "storage/sqlite", "storage/postgres", "storage/dynamodb"},
-	{"storage/storagetest"},
+	{"storage/storagetest", "storage/postgres/postgrestest"},
 	{"command", "data", "projection", "feed"},
 	{"route"},
 	{"audit"},

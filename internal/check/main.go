@@ -72,7 +72,8 @@ func command(name string, args ...string) func(context.Context, io.Writer) error
 	}
 }
 
-// checkTools installs what a later step needs and the machine lacks: the race detector's C compiler. It fails where it can't.
+// checkTools installs what a later step needs and the machine lacks: the race detector's C compiler, and the PostgreSQL that tests
+// start for themselves. It fails where it can't.
 func checkTools(ctx context.Context, out io.Writer) error {
 	if _, err := os.Stat("go.mod"); err != nil {
 		return errors.New("there is no go.mod here; run it from the root of the module")
@@ -81,16 +82,31 @@ func checkTools(ctx context.Context, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	if _, err := exec.LookPath(compiler); err == nil {
+	var missing []string
+	if _, err := exec.LookPath(compiler); err != nil {
+		missing = append(missing, "gcc", "libc6-dev")
+	}
+	if !hasPostgres() {
+		missing = append(missing, "postgresql")
+	}
+	if len(missing) == 0 {
 		return nil
 	}
 	if _, err := exec.LookPath("apt-get"); err != nil || os.Geteuid() != 0 {
-		return fmt.Errorf("the race detector needs the C compiler %s; install it (Debian: apt-get install gcc libc6-dev)", compiler)
+		return fmt.Errorf("the tests need a C compiler (%s) and PostgreSQL (initdb); install what is missing (Debian: apt-get install %s)",
+			compiler, strings.Join(missing, " "))
 	}
 	if err := command("apt-get", "update", "-q")(ctx, out); err != nil {
 		return err
 	}
-	return command("apt-get", "install", "-q", "-y", "--no-install-recommends", "gcc", "libc6-dev")(ctx, out)
+	return command("apt-get", append([]string{"install", "-q", "-y", "--no-install-recommends"}, missing...)...)(ctx, out)
+}
+
+// hasPostgres reports whether there is a server that tests can start; Debian keeps its programs off the PATH.
+func hasPostgres() bool {
+	found, _ := filepath.Glob("/usr/lib/postgresql/*/bin/initdb")
+	_, err := exec.LookPath("initdb")
+	return err == nil || len(found) > 0
 }
 
 // compiler returns the C compiler that Go uses.

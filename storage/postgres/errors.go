@@ -20,6 +20,7 @@ const (
 	duplicateObject       = "42710"
 	duplicateSchema       = "42P06"
 	tupleUpdated          = "XX000" // "tuple concurrently updated", of two GRANTs at once
+	divisionByZero        = "22012"
 	serializationFailure  = "40001"
 	deadlockDetected      = "40P01"
 )

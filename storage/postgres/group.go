@@ -9,13 +9,22 @@ import (
 	"github.com/tenantry/tenantry/storage/driver"
 )
 
+// write is a driver.Write in the form that the writer needs: it shares nothing with the batch but immutable strings.
+type write struct {
+	ref     driver.Ref
+	cond    driver.Condition
+	version int64
+	expires int64
+	deleted bool
+	remove  bool
+	doc     string
+}
+
 // request is a batch on its way through the writer, which sets position and err before it sends done.
 type request struct {
 	ctx    context.Context
-	writes []driver.Write // only what stays when the caller changes its batch: see encode
-	refs   []driver.Ref
-	docs   []string
-	size   int // bytes of docs
+	writes []write
+	size   int // bytes of their docs
 
 	position driver.Position
 	err      error
@@ -24,22 +33,27 @@ type request struct {
 
 // newRequest makes the request of a batch, in the caller's goroutine, so that the writer need not.
 func newRequest(ctx context.Context, b driver.Batch) *request {
-	r := &request{ctx: ctx, writes: slices.Clone(b.Writes), done: make(chan struct{}, 1),
-		refs: make([]driver.Ref, len(b.Writes)), docs: make([]string, len(b.Writes))}
-	var text []byte
+	r := &request{ctx: ctx, writes: make([]write, len(b.Writes)), done: make(chan struct{}, 1)}
+	const around = 512 // a document is about that much larger than its attributes
+	room := 0
+	for _, w := range b.Writes {
+		room += len(w.Record.Attributes) + around
+	}
+	text := make([]byte, 0, room)
 	ends := make([]int, len(b.Writes))
 	for i, w := range b.Writes {
-		r.refs[i] = driver.RefOf(w.Collection, w.Record)
+		r.writes[i] = write{ref: driver.RefOf(w.Collection, w.Record), cond: w.If, version: w.Record.Version,
+			expires: w.Record.TTL, deleted: w.Record.IsDeleted, remove: w.Delete}
 		if !w.Delete {
 			text = record.AppendDoc(text, w.Record)
 		}
 		ends[i] = len(text)
 	}
-	all, from := string(text), 0
+	docs, from := string(text), 0
 	for i, end := range ends {
-		r.docs[i], from = all[from:end], end
+		r.writes[i].doc, from = docs[from:end], end
 	}
-	r.size = len(all)
+	r.size = len(docs)
 	return r
 }
 
@@ -49,18 +63,17 @@ const (
 	groupBytes   = 4 << 20
 )
 
-// group is what shares a transaction: requests that name different rows. Its columns are those of numbering.statement.
+// group is what shares a transaction: requests that name different rows.
 type group struct {
 	requests []*request
 	taken    map[driver.Ref]struct{}
 	size     int
-	shape    shape
 	tenants  []string
 
-	batch, num, collection, cond []int32
-	pk, sk, doc                  []string
-	version, expected, expires   []int64
-	del, deleted                 []bool
+	careful  bool    // made by numbering.statement, for what a direct statement can't make or didn't
+	direct   direct  // where not careful
+	commands int     // so far
+	last     []int64 // for each request, which of the commands is its last; 0 for none
 }
 
 func newGroup() *group { return &group{taken: make(map[driver.Ref]struct{})} }
@@ -68,45 +81,58 @@ func newGroup() *group { return &group{taken: make(map[driver.Ref]struct{})} }
 func (g *group) reset() {
 	clear(g.requests)
 	clear(g.taken)
-	*g = group{requests: g.requests[:0], taken: g.taken, tenants: g.tenants[:0],
-		batch: g.batch[:0], num: g.num[:0], collection: g.collection[:0], cond: g.cond[:0], pk: g.pk[:0], sk: g.sk[:0], doc: g.doc[:0],
-		version: g.version[:0], expected: g.expected[:0], expires: g.expires[:0], del: g.del[:0], deleted: g.deleted[:0]}
+	g.direct.reset()
+	g.requests, g.tenants, g.last = g.requests[:0], g.tenants[:0], g.last[:0]
+	g.size, g.commands, g.careful = 0, 0, false
 }
 
 func (g *group) full() bool { return len(g.requests) == groupBatches || g.size >= groupBytes }
 
 // join adds r to the group and reports whether it could: one that names a row which another names must be made after it.
 func (g *group) join(r *request) bool {
-	for _, ref := range r.refs {
-		if _, taken := g.taken[ref]; taken {
+	for i := range r.writes {
+		if _, taken := g.taken[r.writes[i].ref]; taken {
 			return false
 		}
 	}
-	for i, w := range r.writes {
-		ref := r.refs[i]
-		g.taken[ref] = struct{}{}
-		g.shape.add(w.Collection, w.Delete)
-		g.tenants = withTenant(g.tenants, ref.PK)
-		expires := int64(0)
-		if w.Collection == driver.System {
-			expires = w.Record.TTL
+	last := 0
+	for i := range r.writes {
+		w := &r.writes[i]
+		g.taken[w.ref] = struct{}{}
+		g.tenants = withTenant(g.tenants, w.ref.PK)
+		if g.careful = g.careful || !w.isDirect(); !g.careful {
+			g.direct.add(w)
 		}
-		g.batch = append(g.batch, int32(len(g.requests)))
-		g.num = append(g.num, int32(i))
-		g.collection = append(g.collection, int32(w.Collection))
-		g.cond = append(g.cond, int32(w.If.Kind))
-		g.pk = append(g.pk, ref.PK)
-		g.sk = append(g.sk, ref.SK)
-		g.doc = append(g.doc, r.docs[i])
-		g.version = append(g.version, w.Record.Version)
-		g.expected = append(g.expected, w.If.Version)
-		g.expires = append(g.expires, expires)
-		g.del = append(g.del, w.Delete)
-		g.deleted = append(g.deleted, w.Record.IsDeleted)
+		if w.ref.Collection == driver.Command {
+			g.commands++
+			last = g.commands
+		}
 	}
 	g.requests = append(g.requests, r)
+	g.last = append(g.last, int64(last))
 	g.size += r.size
 	return true
+}
+
+// arguments appends the columns of all writes in the order of numbering.statement, and returns its shape too.
+func (g *group) arguments(to []any) ([]any, shape) {
+	var s shape
+	var batch, num, collection, cond []int32
+	var pk, sk, doc []string
+	var version, expected, expires []int64
+	var del, deleted []bool
+	for n, r := range g.requests {
+		for i := range r.writes {
+			w := &r.writes[i]
+			s.add(w.ref.Collection, w.remove)
+			batch, num = append(batch, int32(n)), append(num, int32(i))
+			collection, cond = append(collection, int32(w.ref.Collection)), append(cond, int32(w.cond.Kind))
+			pk, sk, doc = append(pk, w.ref.PK), append(sk, w.ref.SK), append(doc, w.doc)
+			version, expected, expires = append(version, w.version), append(expected, w.cond.Version), append(expires, w.expires)
+			del, deleted = append(del, w.remove), append(deleted, w.deleted)
+		}
+	}
+	return append(to, batch, num, collection, pk, sk, version, cond, expected, del, deleted, expires, doc), s
 }
 
 // withTenant returns tenants with the second segment of pk among them, which is what the tables' column tenant has.
@@ -119,14 +145,21 @@ func withTenant(tenants []string, pk string) []string {
 	return append(tenants, tenant)
 }
 
-// settle sets the requests' results from the answer of numbering.statement.
+// settle sets the requests' results from the answer of one of the two statements.
 func (g *group) settle(answer [][]int64) {
 	for _, line := range answer {
-		r, num, found, value := g.requests[line[0]], line[1], line[2], line[3]
-		if num < 0 {
-			r.position = position(value)
-		} else {
-			r.err = &driver.Conflict{Write: int(num), Found: found == 1, Actual: value}
+		first, num, found, value := line[0], line[1], line[2], line[3]
+		switch {
+		case first < 0:
+			for i, last := range g.last {
+				if last > 0 {
+					g.requests[i].position = position(value + last)
+				}
+			}
+		case num < 0:
+			g.requests[first].position = position(value)
+		default:
+			g.requests[first].err = &driver.Conflict{Write: int(num), Found: found == 1, Actual: value}
 		}
 	}
 }

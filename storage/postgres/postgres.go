@@ -49,6 +49,10 @@ func (o Options) withDefaults() Options {
 	}
 }
 
+// roundTrip returns how long a round trip may take at all. The server gives up by itself, on each of the statements; what takes
+// longer is a connection that nobody answers on.
+func (o Options) roundTrip() time.Duration { return 2*o.StatementTimeout + o.ConnectTimeout }
+
 // At returns the store in a database, which url names as libpq does: postgres://user:password@host:5432/database?sslmode=verify-full.
 // Opening it brings its tables up to date. It fails with fault.Unavailable where the server can't be reached, where the user may not
 // do what is missing, where row-level security would not bind it, and where a newer Tenantry made the tables; with
@@ -83,6 +87,8 @@ func source(url string, opts Options, t tuning) driver.Source {
 // engine is an open store.
 type engine struct {
 	readers *pgxpool.Pool
+	limit   time.Duration // of one round trip
+	gets    gets
 	writer  *writer
 	watch   *watch
 
@@ -115,7 +121,9 @@ func open(ctx context.Context, url string, opts Options, t tuning) (*engine, err
 		return nil, translate(ctx, err, op)
 	}
 	go w.run()
-	return &engine{readers: readers, writer: w, watch: watch}, nil
+	e := &engine{readers: readers, limit: opts.roundTrip(), writer: w, watch: watch}
+	e.gets.lookUp = e.lookUp
+	return e, nil
 }
 
 // enter begins an operation; the caller ends it with leave when there is no error.
@@ -144,26 +152,33 @@ func named(tenants []string) *pgx.Batch {
 	return b
 }
 
-// read runs the statements of b and has f take the answers behind the first. A connection that turns out to be dead, as all are
-// when the server was restarted, is replaced once.
+// read runs the statements of b and has f take the answers behind the first.
 func (e *engine) read(ctx context.Context, op string, b *pgx.Batch, f func(pgx.BatchResults) error) error {
 	if err := e.enter(ctx, op); err != nil {
 		return err
 	}
 	defer e.leave()
-	err := e.ask(ctx, b, f)
+	return e.ask(ctx, op, b, f)
+}
+
+// ask is read within an operation. A connection that turns out to be dead, as all are when the server was restarted, is replaced
+// once.
+func (e *engine) ask(ctx context.Context, op string, b *pgx.Batch, f func(pgx.BatchResults) error) error {
+	err := e.send(ctx, b, f)
 	if err != nil && ctx.Err() == nil && disconnected(err) {
 		e.readers.Reset()
 		anew := &pgx.Batch{} // b remembers what was prepared on the first connection
 		for _, q := range b.QueuedQueries {
 			anew.Queue(q.SQL, q.Arguments...)
 		}
-		err = e.ask(ctx, anew, f)
+		err = e.send(ctx, anew, f)
 	}
 	return translate(ctx, err, op)
 }
 
-func (e *engine) ask(ctx context.Context, b *pgx.Batch, f func(pgx.BatchResults) error) error {
+func (e *engine) send(ctx context.Context, b *pgx.Batch, f func(pgx.BatchResults) error) error {
+	ctx, cancel := context.WithTimeout(ctx, e.limit)
+	defer cancel()
 	conn, err := e.readers.Acquire(ctx)
 	if err != nil {
 		return err
@@ -194,6 +209,7 @@ func (e *engine) Close() error {
 	close(e.writer.queue)
 	<-e.writer.done
 	e.watch.close()
+	e.gets.running.Wait()
 	e.readers.Close()
 	return nil
 }

@@ -20,7 +20,27 @@ func TestMain(m *testing.M) { postgrestest.Main(m) }
 
 func fresh(t testing.TB) driver.Source { return At(postgrestest.New(t), Options{}) }
 
-func TestContract(t *testing.T) { storagetest.Run(t, fresh) }
+// TestContract gives a test that asks for many stores, one after the other, a database that is emptied in between.
+func TestContract(t *testing.T) {
+	stores := make(map[testing.TB]string) // the database that is emptied; "" for a test that has asked once
+	storagetest.Run(t, func(t testing.TB) driver.Source {
+		url, asked := stores[t]
+		switch {
+		case !asked:
+			stores[t] = ""
+			return fresh(t)
+		case url == "":
+			url = postgrestest.New(t)
+			stores[t] = url
+		default:
+			conn := administrator(t, url)
+			run(t, conn, "TRUNCATE command, data, history, system, session")
+			run(t, conn, "UPDATE feed SET position = 0, commits = 0")
+			conn.Close(t.Context())
+		}
+		return At(url, Options{})
+	})
+}
 
 func FuzzKeys(f *testing.F) { storagetest.FuzzKeys(f, fresh) }
 

@@ -57,19 +57,23 @@ const (
 )
 
 func (e *engine) Get(ctx context.Context, ref driver.Ref) (*record.Record, error) {
-	recs, err := e.lookUp(ctx, "postgres.Get", []driver.Ref{ref})
-	if err != nil {
+	if err := e.enter(ctx, "postgres.Get"); err != nil {
 		return nil, err
 	}
-	return recs[0], nil
+	defer e.leave()
+	return e.gets.get(ctx, ref)
 }
 
 func (e *engine) BatchGet(ctx context.Context, refs []driver.Ref) ([]*record.Record, error) {
-	return e.lookUp(ctx, "postgres.BatchGet", refs)
+	if err := e.enter(ctx, "postgres.BatchGet"); err != nil {
+		return nil, err
+	}
+	defer e.leave()
+	return e.lookUp(ctx, refs)
 }
 
 // lookUp asks once for each collection that refs name.
-func (e *engine) lookUp(ctx context.Context, op string, refs []driver.Ref) ([]*record.Record, error) {
+func (e *engine) lookUp(ctx context.Context, refs []driver.Ref) ([]*record.Record, error) {
 	var tenants []string
 	var lookups [driver.System + 1]lookup
 	for i, ref := range refs {
@@ -85,7 +89,7 @@ func (e *engine) lookUp(ctx context.Context, op string, refs []driver.Ref) ([]*r
 		lookups[c].queue(b, driver.Collection(c), now)
 	}
 	recs := make([]*record.Record, len(refs))
-	err := e.read(ctx, op, b, func(answers pgx.BatchResults) error {
+	err := e.ask(ctx, "postgres.Get", b, func(answers pgx.BatchResults) error {
 		for c := range lookups {
 			if err := lookups[c].collect(answers, recs); err != nil {
 				return err

@@ -110,14 +110,25 @@ func (s *session) commit(ctx context.Context, g *group) ([][]int64, error) {
 
 // batch returns the statements that commit g.
 func (s *session) batch(g *group) *pgx.Batch {
-	statement, ok := s.statements[g.shape]
+	arguments := []any{s.id, s.number, time.Now().Unix()}
+	var kind shape
+	if g.careful {
+		arguments, kind = g.arguments(arguments)
+	} else {
+		arguments, kind = g.direct.arguments(arguments), g.direct.shape()
+	}
+	statement, ok := s.statements[kind]
 	if !ok {
-		statement = s.numbering.statement(g.shape)
-		s.statements[g.shape] = statement
+		if g.careful {
+			statement = s.numbering.statement(kind)
+		} else {
+			statement = s.numbering.directStatement(&g.direct)
+		}
+		s.statements[kind] = statement
 	}
 	b := named(g.tenants)
 	b.Queue(s.numbering.lock)
-	b.Queue(statement, s.id, s.number, time.Now().Unix(), g.batch, g.num, g.collection, g.pk, g.sk, g.version, g.cond, g.expected, g.del, g.deleted, g.expires, g.doc)
+	b.Queue(statement, arguments...)
 	return b
 }
 

@@ -11,7 +11,7 @@ import (
 type numbering struct {
 	lock  string // the statement before the one that writes
 	place string // the place of the nth new command
-	take  string // the statement inside the one that writes that takes the places
+	take  string // the statement inside the one that writes that takes the places; %s is how many
 }
 
 // inOrder locks the feed before anything is looked at. The next statement sees all that was committed before, and nobody
@@ -19,10 +19,10 @@ type numbering struct {
 var inOrder = numbering{
 	lock:  "SELECT FROM feed WHERE id = 1 FOR UPDATE",
 	place: "(SELECT position FROM feed WHERE id = 1) + nth",
-	take:  "UPDATE feed SET position = position + COALESCE((SELECT max(nth) FROM placed), 0), commits = commits + 1 WHERE id = 1",
+	take:  "UPDATE feed SET position = position + %s, commits = commits + 1 WHERE id = 1",
 }
 
-// shape says which tables a group writes to: bit 2c for rows of collection c that are put, bit 2c+1 for some that are deleted.
+// shape says which tables a group writes to, and with which statement: bit 2c for rows of collection c that are put, bit 2c+1 for some that are deleted.
 type shape uint16
 
 func (s *shape) add(c driver.Collection, remove bool) {
@@ -92,7 +92,7 @@ func (n *numbering) statement(s shape) string {
 	isNew := fmt.Sprintf("collection = %d AND NOT del AND there IS NULL", driver.Command)
 	take := n.take
 	if take != "" {
-		take = ", take AS (" + take + ")"
+		take = ", take AS (" + fmt.Sprintf(take, "COALESCE((SELECT max(nth) FROM placed), 0)") + ")"
 	}
 	return fmt.Sprintf(`WITH writes AS MATERIALIZED (
 	SELECT w.* FROM unnest($4::int[], $5::int[], $6::int[], $7::text[], $8::text[], $9::bigint[], $10::int[], $11::bigint[], $12::boolean[], $13::boolean[], $14::bigint[], $15::text[])

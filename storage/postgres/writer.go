@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"errors"
+	"math/rand/v2"
 	"runtime"
 	"time"
 
@@ -29,8 +30,7 @@ func newWriter(cfg *pgx.ConnConfig, opts Options, t tuning, notify func()) *writ
 	return &writer{
 		queue: make(chan *request, groupBatches), done: make(chan struct{}), group: newGroup(),
 		rest: t.rest, findOut: t.findOut, notify: notify,
-		// The server gives up by itself, on each of the statements; what takes longer is a connection that nobody answers on.
-		session: session{cfg: cfg, numbering: t.numbering, limit: 2*opts.StatementTimeout + opts.ConnectTimeout, statements: make(map[shape]string)},
+		session: session{cfg: cfg, numbering: t.numbering, limit: opts.roundTrip(), statements: make(map[shape]string)},
 	}
 }
 
@@ -137,7 +137,11 @@ func (w *writer) transaction() error {
 		case err == nil:
 			w.group.settle(answer)
 			return nil
-		case attempt < attempts && (errors.Is(err, errFenced) || again(err)):
+		case !w.group.careful && has(err, uniqueViolation, divisionByZero):
+			w.group.careful = true // some condition doesn't hold
+		case attempt < attempts && errors.Is(err, errFenced):
+		case attempt < attempts && again(err):
+			<-time.After(rand.N(time.Duration(attempt) * time.Millisecond)) // not in step with those it collided with
 		default:
 			return w.explain(err)
 		}

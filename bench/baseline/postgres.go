@@ -1,0 +1,96 @@
+package baseline
+
+import (
+	"context"
+	"runtime"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// postgresGroup inserts a command and a record for each of its arguments, at the places behind the last.
+const postgresGroup = `WITH w AS MATERIALIZED (SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[]) WITH ORDINALITY AS w(pk, sk, command, data, n)),
+	c AS (INSERT INTO tenantry.command (position, version, pk, sk, doc) SELECT $5::bigint + n, 1, pk, sk, command FROM w)
+	INSERT INTO tenantry.data (version, deleted, pk, sk, doc) SELECT 1, false, pk, sk, data FROM w`
+
+// maxPostgresGroup is how many inserts share a statement.
+const maxPostgresGroup = 256
+
+// PostgresGroup is a group commit by hand on PostgreSQL: one goroutine puts what others send it into one statement of inserts, by a
+// connection that row-level security does not concern.
+type PostgresGroup struct {
+	conn          *pgx.Conn
+	command, data string
+	position      int64
+	queue         chan insert
+	done          chan error
+}
+
+// OpenPostgresGroup opens the store in a database for rows with the documents command and data. The URL's user is a superuser.
+func OpenPostgresGroup(ctx context.Context, url, command, data string) (*PostgresGroup, error) {
+	conn, err := pgx.Connect(ctx, url)
+	if err != nil {
+		return nil, err
+	}
+	g := &PostgresGroup{conn: conn, command: command, data: data, queue: make(chan insert, maxPostgresGroup), done: make(chan error)}
+	if err := conn.QueryRow(ctx, "SELECT COALESCE(max(position), 0) FROM tenantry.command").Scan(&g.position); err != nil {
+		return nil, err
+	}
+	go g.run()
+	return g, nil
+}
+
+// PostgresDocs returns the documents of the command and of the record that Tenantry stored for a key.
+func PostgresDocs(ctx context.Context, url, pk, sk string) (command, data string, err error) {
+	conn, err := pgx.Connect(ctx, url)
+	if err != nil {
+		return "", "", err
+	}
+	defer conn.Close(ctx)
+	err = conn.QueryRow(ctx, "SELECT c.doc, d.doc FROM tenantry.command c, tenantry.data d WHERE c.pk = $1 AND c.sk = $2 AND d.pk = $1 AND d.sk = $2",
+		pk, sk).Scan(&command, &data)
+	return command, data, err
+}
+
+// Create makes a command and a record, and returns when the server has them on disk.
+func (g *PostgresGroup) Create(pk, sk string) error {
+	in := insert{pk: pk, sk: sk, done: make(chan error, 1)}
+	g.queue <- in
+	return <-in.done
+}
+
+func (g *PostgresGroup) run() {
+	var group []insert
+	var pks, sks, commands, datas []string
+	for first := range g.queue {
+		group, pks, sks = append(group[:0], first), append(pks[:0], first.pk), append(sks[:0], first.sk)
+		for len(group) < maxPostgresGroup {
+			if len(g.queue) == 0 {
+				runtime.Gosched() // those who were just answered come again
+			}
+			if len(g.queue) == 0 {
+				break
+			}
+			in, open := <-g.queue
+			if !open {
+				break
+			}
+			group, pks, sks = append(group, in), append(pks, in.pk), append(sks, in.sk)
+		}
+		commands, datas = commands[:0], datas[:0] // a program has others for each row
+		for range group {
+			commands, datas = append(commands, g.command), append(datas, g.data)
+		}
+		_, err := g.conn.Exec(context.Background(), postgresGroup, pks, sks, commands, datas, g.position)
+		g.position += int64(len(group))
+		for _, in := range group {
+			in.done <- err
+		}
+	}
+	g.done <- g.conn.Close(context.Background())
+}
+
+// Close ends the goroutine. No Create is under way.
+func (g *PostgresGroup) Close() error {
+	close(g.queue)
+	return <-g.done
+}
