@@ -233,7 +233,9 @@ func (h *history) call(ctx context.Context, e *engine, random *rand.Rand, b driv
 			h.Errorf("a commit under faults: %v", err)
 			return false
 		}
-		h.unknown.Add(1)
+		if h.unknown.Add(1); !h.hasty {
+			h.Logf("a commit without an answer: %v", err)
+		}
 	}
 	h.note(func() { h.open[id] = true })
 	return true

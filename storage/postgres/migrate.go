@@ -43,6 +43,9 @@ func migrate(ctx context.Context, app *pgx.ConnConfig) error {
 		return err
 	}
 	defer conn.Close(ctx)
+	if encoding := conn.PgConn().ParameterStatus("server_encoding"); encoding != "UTF8" {
+		return fault.New(fault.Unavailable, "postgres.Open", "the database's encoding is %s; create one with ENCODING 'UTF8' TEMPLATE template0", encoding)
+	}
 	current, err := schemaVersion(ctx, conn)
 	if err != nil {
 		return err
@@ -66,11 +69,10 @@ func migrate(ctx context.Context, app *pgx.ConnConfig) error {
 
 // schemaVersion returns the version of the database's schema, 0 where there is none.
 func schemaVersion(ctx context.Context, conn *pgx.Conn) (version int64, err error) {
-	var encoding string
 	var tables, ours int
-	err = conn.QueryRow(ctx, `SELECT current_setting('server_encoding'), count(c.oid), count(c.oid) FILTER (WHERE relname = 'goose_db_version')
+	err = conn.QueryRow(ctx, `SELECT count(c.oid), count(c.oid) FILTER (WHERE relname = 'goose_db_version')
 		FROM pg_namespace n LEFT JOIN pg_class c ON c.relnamespace = n.oid AND c.relkind = 'r'
-		WHERE nspname = $1 GROUP BY n.oid`, schema).Scan(&encoding, &tables, &ours)
+		WHERE nspname = $1 GROUP BY n.oid`, schema).Scan(&tables, &ours)
 	switch {
 	case errors.Is(err, pgx.ErrNoRows) || err == nil && tables == 0:
 		return 0, nil

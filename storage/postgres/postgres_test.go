@@ -187,6 +187,11 @@ func TestOpenExplainsWhatIsWrong(t *testing.T) {
 		{"nobody listens", func(*testing.T) string { return "postgres://u@127.0.0.1:1/d" }, fault.Unavailable, []string{"can't be reached"}},
 		{"the database is missing", func(t *testing.T) string { return postgrestest.New(t) + "&dbname=none" }, fault.Unavailable, []string{"check user, password, database"}},
 		{"the user is missing", func(t *testing.T) string { return postgrestest.As(t, postgrestest.New(t), "nobody") }, fault.Unavailable, []string{"check user"}},
+		{"the database has another encoding", func(t *testing.T) string {
+			url := postgrestest.New(t)
+			run(t, administrator(t, url), "CREATE DATABASE latin ENCODING 'LATIN1' TEMPLATE template0")
+			return url + "&dbname=latin"
+		}, fault.Unavailable, []string{"encoding is LATIN1", "UTF8"}},
 		{"the schema is another program's", func(t *testing.T) string {
 			url := postgrestest.New(t)
 			conn := administrator(t, url)

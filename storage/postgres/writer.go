@@ -141,7 +141,7 @@ func (w *writer) transaction() error {
 			w.group.careful = true // some condition doesn't hold
 		case attempt < attempts && errors.Is(err, errFenced):
 		case attempt < attempts && again(err):
-			<-time.After(rand.N(time.Duration(attempt) * time.Millisecond)) // not in step with those it collided with
+			<-time.After(rand.N(time.Millisecond << min(attempt, 7))) // not in step with those it collided with
 		default:
 			return w.explain(err)
 		}
