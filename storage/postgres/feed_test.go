@@ -202,6 +202,38 @@ func TestGroupIsOneTransaction(t *testing.T) {
 	}
 }
 
+// TestConditionsHoldAcrossProcesses has two engines make one version of a row at once, in groups that look at conditions first and
+// put no command: nothing but the lock keeps both from finding that theirs holds.
+func TestConditionsHoldAcrossProcesses(t *testing.T) {
+	url := postgrestest.New(t)
+	engines := []*engine{opened(t, url, Options{}, tuning{}), opened(t, url, Options{}, tuning{})}
+	commit(t, engines[0], driver.Batch{Writes: []driver.Write{{Collection: driver.System, Record: row("A#acme", "1", 1)}}})
+	for version := int64(1); version <= 60; version++ {
+		errs := make(chan error)
+		for n, e := range engines {
+			go func() {
+				_, err := e.Commit(t.Context(), driver.Batch{Writes: []driver.Write{
+					{Collection: driver.System, Record: row("A#acme", "1", version+1), If: driver.Condition{Kind: driver.IfVersion, Version: version}},
+					{Collection: driver.System, Record: row("A#acme", fmt.Sprint("any", n), 1)},
+				}})
+				errs <- err
+			}()
+		}
+		made := 0
+		for range engines {
+			err := <-errs
+			if err == nil {
+				made++
+			} else if _, conflict := err.(*driver.Conflict); !conflict {
+				t.Error(err)
+			}
+		}
+		if made != 1 {
+			t.Fatalf("version %d was made by %d engines", version+1, made)
+		}
+	}
+}
+
 // TestReadsUseIndexes looks at the plans of queries on tables that hold next to nothing, which is where planners err, and with
 // policies, which keep conditions out of an index where their operators may leak.
 func TestReadsUseIndexes(t *testing.T) {

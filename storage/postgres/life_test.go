@@ -172,24 +172,40 @@ func TestSweep(t *testing.T) {
 	commit(t, e, creates("after"))
 }
 
-// TestListenerStays wants the connection that listens to outlive the pauses between commits, and to be told of commits before
-// the next look.
-func TestListenerStays(t *testing.T) {
+// TestListenerIsTold has nobody look, so that only the server tells of commits.
+func TestListenerIsTold(t *testing.T) {
 	url := postgrestest.New(t)
-	e, other := opened(t, url, Options{}, tuning{}), opened(t, url, Options{}, tuning{})
+	e, other := opened(t, url, Options{}, tuning{look: time.Hour}), opened(t, url, Options{}, tuning{})
+	signal, stop := e.Committed()
+	defer stop()
+	<-signal // the first look
+	for i := range 3 {
+		commit(t, other, creates(fmt.Sprint(i)))
+		select {
+		case <-signal:
+		case <-time.After(10 * time.Second):
+			t.Fatal("nobody is told of a commit")
+		}
+	}
+}
+
+// TestListenerLooks has a commit that the server tells nobody of; looking does not end the connection that listens.
+func TestListenerLooks(t *testing.T) {
+	url := postgrestest.New(t)
+	e := opened(t, url, Options{}, tuning{look: 20 * time.Millisecond})
 	signal, stop := e.Committed()
 	defer stop()
 	<-signal // the first look
 	admin := administrator(t, url)
-	const listener = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND query = 'LISTEN tenantry' OR query LIKE 'SELECT commits%' LIMIT 1"
+	const listener = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND (query = 'LISTEN tenantry' OR query LIKE 'SELECT commits%')"
 	pid := value[int32](t, admin, listener)
-	for i := range 3 {
-		<-time.After(lookEvery + 50*time.Millisecond)
-		for len(signal) > 0 {
-			<-signal
+	for range 3 {
+		run(t, admin, "UPDATE feed SET commits = commits + 1")
+		select {
+		case <-signal:
+		case <-time.After(10 * time.Second):
+			t.Fatal("a commit is not found by looking")
 		}
-		commit(t, other, creates(fmt.Sprint(i)))
-		<-signal
 	}
 	if got := value[int32](t, admin, listener); got != pid {
 		t.Errorf("process %d listens, it was %d", got, pid)

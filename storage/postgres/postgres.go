@@ -63,6 +63,7 @@ func At(url string, opts Options) driver.Source { return source(url, opts, tunin
 type tuning struct {
 	rest      time.Duration // between two looks for expired rows; 30 s
 	findOut   time.Duration // how long to try to learn the outcome of a commit whose answer was lost; 5 s
+	look      time.Duration // between two looks for commits that the server did not tell of; 200 ms, driver.Engine allows 250 ms
 	numbering *numbering    // how commands get their places; inOrder
 }
 
@@ -70,6 +71,7 @@ func (t tuning) withDefaults() tuning {
 	return tuning{
 		rest:      cmp.Or(t.rest, 30*time.Second),
 		findOut:   cmp.Or(t.findOut, 5*time.Second),
+		look:      cmp.Or(t.look, 200*time.Millisecond),
 		numbering: cmp.Or(t.numbering, &inOrder),
 	}
 }
@@ -114,7 +116,7 @@ func open(ctx context.Context, url string, opts Options, t tuning) (*engine, err
 	if err != nil {
 		return nil, translate(ctx, err, op)
 	}
-	watch := newWatch(cfg.ConnConfig)
+	watch := newWatch(cfg.ConnConfig, t.look)
 	w := newWriter(cfg.ConnConfig, opts, t, watch.notify)
 	if err := w.session.connect(ctx); err != nil {
 		readers.Close()

@@ -8,13 +8,11 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// lookEvery is how often commits are looked for that the server did not tell of; the contract of driver.Engine allows 250 ms.
-const lookEvery = 200 * time.Millisecond
-
 // watch tells subscribers of commits: those of this engine at once, those of others when the server tells of them (NOTIFY). It
 // listens only while someone is subscribed.
 type watch struct {
-	cfg *pgx.ConnConfig
+	cfg   *pgx.ConnConfig
+	every time.Duration // between two looks
 
 	mu          sync.Mutex
 	subscribers map[chan struct{}]struct{}
@@ -23,8 +21,8 @@ type watch struct {
 	running     sync.WaitGroup
 }
 
-func newWatch(cfg *pgx.ConnConfig) *watch {
-	return &watch{cfg: cfg, subscribers: make(map[chan struct{}]struct{})}
+func newWatch(cfg *pgx.ConnConfig, every time.Duration) *watch {
+	return &watch{cfg: cfg, every: every, subscribers: make(map[chan struct{}]struct{})}
 }
 
 func (w *watch) subscribe() (<-chan struct{}, func()) {
@@ -89,18 +87,18 @@ func (w *watch) listen(ctx context.Context) {
 		}
 		if conn == nil {
 			select {
-			case <-time.After(lookEvery):
+			case <-time.After(w.every):
 			case <-ctx.Done():
 			}
 			continue
 		}
-		commits, err := commits(ctx, conn)
+		commits, err := w.commits(ctx, conn)
 		if err == nil && commits != seen {
 			seen = commits
 			w.notify()
 		}
 		if err == nil {
-			err = hear(ctx, conn)
+			err = w.hear(ctx, conn)
 		}
 		if err != nil {
 			hangUp(conn)
@@ -123,8 +121,8 @@ func (w *watch) connect(ctx context.Context) *pgx.Conn {
 }
 
 // commits returns how many commits there were.
-func commits(ctx context.Context, conn *pgx.Conn) (n int64, err error) {
-	ctx, cancel := context.WithTimeout(ctx, 10*lookEvery)
+func (w *watch) commits(ctx context.Context, conn *pgx.Conn) (n int64, err error) {
+	ctx, cancel := context.WithTimeout(ctx, w.cfg.ConnectTimeout)
 	defer cancel()
 	b := named(everyone)
 	b.Queue("SELECT commits FROM feed WHERE id = 1")
@@ -139,8 +137,8 @@ func commits(ctx context.Context, conn *pgx.Conn) (n int64, err error) {
 }
 
 // hear returns when the server tells of a commit, and without an error when it doesn't for a while.
-func hear(ctx context.Context, conn *pgx.Conn) error {
-	ctx, cancel := context.WithTimeout(ctx, lookEvery)
+func (w *watch) hear(ctx context.Context, conn *pgx.Conn) error {
+	ctx, cancel := context.WithTimeout(ctx, w.every)
 	defer cancel()
 	_, err := conn.WaitForNotification(ctx)
 	if err != nil && ctx.Err() != nil && !conn.IsClosed() {
