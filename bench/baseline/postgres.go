@@ -15,20 +15,20 @@ const postgresGroup = `WITH w AS MATERIALIZED (SELECT * FROM unnest($1::text[], 
 // maxPostgresGroup is how many inserts share a statement.
 const maxPostgresGroup = 256
 
-// insert is a record that one of its callers waits for.
-type insert struct {
-	pk, sk string
-	done   chan error
-}
-
 // PostgresGroup is a group commit by hand on PostgreSQL: one goroutine puts what others send it into one statement of inserts, by a
 // connection that row-level security does not concern.
 type PostgresGroup struct {
 	conn          *pgx.Conn
 	command, data string
 	position      int64
-	queue         chan insert
+	queue         chan wanted
 	done          chan error
+}
+
+// wanted is a key that somebody waits for.
+type wanted struct {
+	pk, sk string
+	done   chan error
 }
 
 // OpenPostgresGroup opens the store in a database for rows with the documents command and data. The URL's user is a superuser.
@@ -37,7 +37,7 @@ func OpenPostgresGroup(ctx context.Context, url, command, data string) (*Postgre
 	if err != nil {
 		return nil, err
 	}
-	g := &PostgresGroup{conn: conn, command: command, data: data, queue: make(chan insert, maxPostgresGroup), done: make(chan error)}
+	g := &PostgresGroup{conn: conn, command: command, data: data, queue: make(chan wanted, maxPostgresGroup), done: make(chan error)}
 	if err := conn.QueryRow(ctx, "SELECT COALESCE(max(position), 0) FROM tenantry.command").Scan(&g.position); err != nil {
 		return nil, err
 	}
@@ -59,13 +59,13 @@ func PostgresDocs(ctx context.Context, url, pk, sk string) (command, data string
 
 // Create makes a command and a record, and returns when the server has them on disk.
 func (g *PostgresGroup) Create(pk, sk string) error {
-	in := insert{pk: pk, sk: sk, done: make(chan error, 1)}
+	in := wanted{pk: pk, sk: sk, done: make(chan error, 1)}
 	g.queue <- in
 	return <-in.done
 }
 
 func (g *PostgresGroup) run() {
-	var group []insert
+	var group []wanted
 	var pks, sks, commands, datas []string
 	for first := range g.queue {
 		group, pks, sks = append(group[:0], first), append(pks[:0], first.pk), append(sks[:0], first.sk)

@@ -31,6 +31,7 @@ func attempts() []attempt {
 	return []attempt{
 		{"kill", "200 kills at random moments under load from 8 writers", test(longRun, "-run", "^TestKill$", "./internal/crash")},
 		{"members", "50 kills of a process that manages members, at random moments and around commits", test(longRun, "-run", "^TestKillMembers$", "./internal/crash")},
+		{"processes", "50 kills of one of three processes on each kind of store: nothing lost, handlers in order, taken over within 10 s", test(longRun, "-run", "^TestKillOneOfThree$", "./internal/crash")},
 		{"race", fmt.Sprintf("%d rounds of %d writers racing for one version", races, proof.Racers), race},
 		{"linear", fmt.Sprintf("%d histories of versioned writes and reads, %d operations in all", histories, operations), linear},
 		{"planted", "stale reads, lost updates, early and torn commits that are planted must be found", test(nil, "-run", "Found$", "./internal/proof", "./internal/crash")},

@@ -1,3 +1,5 @@
+//go:build unix
+
 // Package postgrestest gives tests a private PostgreSQL: one server for a test binary, started by the first test that asks
 // for a database, on a free port of 127.0.0.1, with its data in a temporary directory. It is the one of Debian's package
 // postgresql, or whichever initdb is found on the PATH. It syncs every commit to the disk, since that is part of what is tested.
