@@ -24,7 +24,7 @@ import (
 	"github.com/tenantry/tenantry/tenant"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(apitest.Main(m)) }
 
 // TestScenarios plays the files of testdata/scenarios, each against a server of its own with the tenants alpha and bravo.
 // A line says who sends what, the lines under it what must come back:

@@ -16,7 +16,7 @@ import (
 
 // Options are the options of a Server.
 type Options struct {
-	App  tenantry.Config // its Issuers default to the server's IdP alone
+	App  tenantry.Config // its Issuers default to the server's IdP alone, its Store to a new one of the engine under test
 	HTTP httpapi.Config
 
 	Tenants []string // that exist from the beginning
@@ -51,6 +51,9 @@ func Start(t testing.TB, opts Options) *Server {
 	s.IdP = NewIdP(t, opts.App.Now, opts.Keys...)
 	if opts.App.Issuers == nil {
 		opts.App.Issuers = []auth.Issuer{s.IdP.Issuer()}
+	}
+	if opts.App.Store.Name() == "" {
+		opts.App.Store = newStore(t, opts.App.Entities)
 	}
 	log := slog.New(slog.NewJSONHandler(s.Log, nil))
 	opts.App.Log, opts.HTTP.Log = log, log

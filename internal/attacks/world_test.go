@@ -20,7 +20,7 @@ import (
 	"github.com/tenantry/tenantry/record"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(apitest.Main(m)) }
 
 // codes are the tenants of the world: the attacker, the victim, and neighbours whose codes are easily confused. zulu9 is never created.
 var codes = []string{"alpha", "bravo", "charlie", "9999", "kilo", "istanbul", "alph", "alpha2", "alpha-b"}

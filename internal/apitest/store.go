@@ -1,0 +1,80 @@
+package apitest
+
+import (
+	"context"
+	"os"
+	"testing"
+
+	"github.com/tenantry/tenantry"
+	"github.com/tenantry/tenantry/entity"
+	"github.com/tenantry/tenantry/storage/driver"
+	"github.com/tenantry/tenantry/storage/dynamodb"
+	"github.com/tenantry/tenantry/storage/dynamodb/dynamodbtest"
+	"github.com/tenantry/tenantry/storage/memory"
+	"github.com/tenantry/tenantry/storage/postgres"
+	"github.com/tenantry/tenantry/storage/postgres/postgrestest"
+	"github.com/tenantry/tenantry/storage/sqlite"
+)
+
+// storeVariable names the engine under the servers of a test run: memory, which is the default, sqlite, postgres or dynamodb. The
+// check runs the tests of the API on each.
+const storeVariable = "TENANTRY_TEST_STORE"
+
+// Main is m, with the database server that the run needs, for goleak.VerifyTestMain.
+func Main(m *testing.M) dynamodbtest.TestingM {
+	switch os.Getenv(storeVariable) {
+	case "postgres":
+		return withPostgres{m}
+	case "dynamodb":
+		return dynamodbtest.Main(m)
+	}
+	return m
+}
+
+type withPostgres struct{ dynamodbtest.TestingM }
+
+func (m withPostgres) Run() int {
+	defer postgrestest.Stop()
+	return m.TestingM.Run()
+}
+
+// newStore returns a new store of the engine under test, for an application with these entity types.
+func newStore(t testing.TB, types []entity.Type) driver.Source {
+	t.Helper()
+	switch engine := os.Getenv(storeVariable); engine {
+	case "", "memory":
+		return memory.New()
+	case "sqlite":
+		return sqlite.At(t.TempDir())
+	case "postgres":
+		return postgres.At(postgrestest.New(t), postgres.Options{})
+	case "dynamodb":
+		return tables(t, types)
+	default:
+		t.Fatalf("%s is %q; it names an engine: memory, sqlite, postgres or dynamodb", storeVariable, engine)
+		return driver.Source{}
+	}
+}
+
+// tables makes DynamoDB tables. The types that nobody declared, of which tests make up many, share those of one module.
+func tables(t testing.TB, types []entity.Type) driver.Source {
+	t.Helper()
+	const undeclared = "UNDECLARED"
+	names, modules := []string{undeclared}, map[string]string{}
+	for _, typ := range append(tenantry.Declarations(), types...) {
+		names = append(names, typ.Name.String())
+		modules[typ.Name.String()] = typ.In()
+	}
+	srv := dynamodbtest.New(t)
+	cfg := dynamodb.Config{Prefix: srv.Prefix, Endpoint: srv.Endpoint, Region: srv.Region, Credentials: srv.Credentials, Blobs: dynamodb.Directory(t.TempDir()),
+		Module: func(entityType string) string {
+			if module, ok := modules[entityType]; ok {
+				return module
+			}
+			return "undeclared"
+		}}
+	if _, err := dynamodb.CreateTables(context.Background(), cfg, names...); err != nil {
+		t.Fatal(err)
+	}
+	return dynamodb.At(cfg)
+}
