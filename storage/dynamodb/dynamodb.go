@@ -18,6 +18,7 @@
 package dynamodb
 
 import (
+	"cmp"
 	"context"
 	"net/http"
 	"regexp"
@@ -60,6 +61,7 @@ type Config struct {
 	Blobs BlobStore
 
 	transport func(http.RoundTripper) http.RoundTripper // between engine and server, for tests that break it
+	patience  time.Duration                             // until a call without an answer is made again; 10 s
 }
 
 // At returns the store in the tables of cfg. Opening it fails with fault.Unavailable where the server can't be reached, cfg is
@@ -106,8 +108,10 @@ type server struct {
 	close   func() // releases idle connections
 }
 
-// Limits of connections: as many stay open as there are likely to be writers.
-const idleConnections = 256
+const (
+	idleConnections = 256 // as many stay open as there are likely to be writers
+	answerLimit     = 10 * time.Second
+)
 
 var (
 	validPrefix = regexp.MustCompile(`^[A-Za-z0-9_.-]{1,128}$`)
@@ -145,6 +149,7 @@ func connect(ctx context.Context, cfg Config) (server, error) {
 		transport = configured.GetTransport()
 	}
 	transport.MaxIdleConns, transport.MaxIdleConnsPerHost = 0, idleConnections
+	transport.ResponseHeaderTimeout = cmp.Or(cfg.patience, answerLimit)
 	client := &http.Client{Transport: transport}
 	if cfg.transport != nil {
 		client.Transport = cfg.transport(transport)

@@ -79,7 +79,7 @@ func translate(ctx context.Context, err error, op string) error {
 		return fault.Wrap(err, fault.Unavailable, op, "a table of this store is missing; create it with tenantry tables create, and see tenantry tables check")
 	}
 	if again, _ := transient(err); again {
-		return fault.Wrap(err, fault.Unavailable, op, "DynamoDB does not answer or is busy; try again")
+		return busy(err, op)
 	}
 	if api, ok := errors.AsType[smithy.APIError](err); ok {
 		switch api.ErrorCode() {
@@ -89,4 +89,8 @@ func translate(ctx context.Context, err error, op string) error {
 		return fault.Wrap(err, fault.Internal, op, "DynamoDB refused a call; its cause is in the log")
 	}
 	return fault.Wrap(err, fault.Unavailable, op, "DynamoDB can't be called; check the region, the credentials and the endpoint")
+}
+
+func busy(err error, op string) error {
+	return fault.Wrap(err, fault.Unavailable, op, "DynamoDB does not answer or is busy; try again")
 }

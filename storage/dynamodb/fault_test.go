@@ -9,6 +9,9 @@ import (
 	"io"
 	"math/rand/v2"
 	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 	"os"
 	"strings"
 	"sync"
@@ -128,7 +131,8 @@ func breaking(seed uint64, broken *atomic.Int64) func(w *wire, req *http.Request
 	}
 }
 
-// TestFaults makes random publishes while calls break, and looks at the end for what became of each.
+// TestFaults makes random publishes while calls break, and looks at the end for what became of each. With TENANTRY_LONG_RUN set it
+// makes 150,000 of them.
 func TestFaults(t *testing.T) {
 	calls := 400
 	if os.Getenv("TENANTRY_LONG_RUN") != "" {
@@ -210,6 +214,73 @@ func faultyPublish(t *testing.T, e *engine, random *rand.Rand, i int) string {
 		t.Errorf("a commit: %v", err)
 		return ""
 	}
+}
+
+// TestSilentServer has the server make a commit and never answer, as behind a connection that died unnoticed.
+func TestSilentServer(t *testing.T) {
+	cfg := empty(t)
+	behind, err := url.Parse(cfg.Endpoint)
+	if err != nil {
+		t.Fatal(err)
+	}
+	proxy := httputil.NewSingleHostReverseProxy(behind)
+	ended := make(chan struct{})
+	var silent atomic.Int32
+	front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		if err != nil {
+			t.Errorf("a request: %v", err)
+		}
+		r.Body = io.NopCloser(bytes.NewReader(body))
+		if bytes.Contains(body, []byte("-a-command")) && silent.Add(1) == 1 {
+			proxy.ServeHTTP(httptest.NewRecorder(), r)
+			<-ended
+			return
+		}
+		proxy.ServeHTTP(w, r)
+	}))
+	defer front.Close()
+	defer close(ended)
+	cfg.Endpoint, cfg.patience = front.URL, 300*time.Millisecond
+	e := opened(t, cfg)
+	rec := &record.Record{PK: "A#acme", SK: "1", Version: 1, RequestID: "request"}
+	if _, err := e.Commit(t.Context(), creates(rec)); err != nil {
+		t.Errorf("a commit whose first answer never came: %v", err)
+	}
+	if got, err := e.Get(t.Context(), driver.RefOf(driver.Command, rec)); err != nil || got == nil {
+		t.Errorf("its command: %v, %v", got, err)
+	}
+	if silent.Load() == 0 {
+		t.Error("every call was answered")
+	}
+}
+
+// TestFaultsWithoutEnd has calls refused for ever: the engine gives up, says that trying again may help, and has written nothing.
+func TestFaultsWithoutEnd(t *testing.T) {
+	cfg := empty(t)
+	var sent atomic.Int32
+	cfg.transport = through(func(w *wire, req *http.Request, op string, body []byte) (*http.Response, error) {
+		switch {
+		case bytes.Contains(body, []byte("-a-command")) && op == "TransactWriteItems":
+			sent.Add(1)
+			return refusal(req, 400, "TransactionCanceledException", `,"CancellationReasons":[{"Code":"TransactionConflict"},{"Code":"ConditionalCheckFailed"}]`)
+		case bytes.Contains(body, []byte("-b-data")) && op == "GetItem":
+			return refusal(req, 400, "AccessDeniedException", "")
+		}
+		return w.send(req, body)
+	})
+	e := opened(t, cfg)
+	rec := &record.Record{PK: "A#acme", SK: "1", Version: 1}
+	_, err := e.Commit(t.Context(), creates(rec))
+	says(t, err, fault.Unavailable, "try again")
+	if n := sent.Load(); n != maxAttempts {
+		t.Errorf("the commit was sent %d times, want %d", n, maxAttempts)
+	}
+	if got, err := e.Get(t.Context(), driver.RefOf(driver.Data, rec)); got != nil || err != nil {
+		t.Errorf("a row of a commit that was never made: %v, %v", got, err)
+	}
+	_, err = e.Get(t.Context(), driver.Ref{Collection: driver.Data, PK: "B#acme", SK: "1"})
+	says(t, err, fault.Unavailable, "credentials")
 }
 
 func isConflict(err error) bool {

@@ -11,6 +11,8 @@ import (
 
 	"github.com/tenantry/tenantry/fault"
 	"github.com/tenantry/tenantry/internal/scope"
+	"github.com/tenantry/tenantry/record"
+	"github.com/tenantry/tenantry/storage/driver"
 	"github.com/tenantry/tenantry/storage/dynamodb/dynamodbtest"
 )
 
@@ -108,4 +110,23 @@ func TestOpeningWithoutTables(t *testing.T) {
 	says(t, err, fault.Unavailable, "tenantry tables create")
 	_, err = At(Config{}).Open(t.Context(), scope.NewRoot())
 	says(t, err, fault.Unavailable, "prefix")
+}
+
+func TestMissingTable(t *testing.T) {
+	cfg := empty(t)
+	cfg.Module = func(entityType string) string {
+		return map[string]string{"A": "a", "N": "none", "S": "with-dash"}[entityType]
+	}
+	e := opened(t, cfg)
+	for pk, words := range map[string][]string{"N#acme": {"missing", "tenantry tables create"}, "S#acme": {"module"}, "X#acme": {"module"}} {
+		ref := driver.Ref{Collection: driver.Data, PK: pk, SK: "1"}
+		_, err := e.Get(t.Context(), ref)
+		says(t, err, fault.Unavailable, words...)
+		_, err = e.BatchGet(t.Context(), []driver.Ref{ref})
+		says(t, err, fault.Unavailable, words...)
+		_, err = e.Range(t.Context(), driver.Range{Collection: driver.Data, PK: pk, Limit: 1})
+		says(t, err, fault.Unavailable, words...)
+		_, err = e.Commit(t.Context(), creates(&record.Record{PK: pk, SK: "1", Version: 1}))
+		says(t, err, fault.Unavailable, words...)
+	}
 }

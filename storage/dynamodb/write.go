@@ -182,8 +182,10 @@ func (e *engine) transact(ctx context.Context, in *dynamodb.TransactWriteItemsIn
 		switch {
 		case ctx.Err() != nil:
 			return ctx.Err()
-		case v.conflict == nil && (!v.again || attempt+1 == maxAttempts):
+		case v.conflict == nil && !v.again:
 			return translate(ctx, err, "dynamodb.Commit")
+		case v.conflict == nil && attempt+1 == maxAttempts:
+			return busy(err, "dynamodb.Commit")
 		case v.mismatch || v.conflict != nil && lost:
 			if made, err := e.made(ctx, b); made || err != nil {
 				return err

@@ -1,0 +1,97 @@
+package dynamodb
+
+import (
+	"bytes"
+	"fmt"
+	"net/http"
+	"slices"
+	"sync/atomic"
+	"testing"
+
+	"github.com/tenantry/tenantry/record"
+	"github.com/tenantry/tenantry/storage/driver"
+)
+
+// TestScanGoesOn puts rows before, into and behind the partition that a scan has come to: those that stand behind its place are
+// seen, and the PKs are read once for the whole pass.
+func TestScanGoesOn(t *testing.T) {
+	for _, c := range driver.Collections() {
+		t.Run(c.String(), func(t *testing.T) {
+			cfg := empty(t)
+			var scans atomic.Int32
+			cfg.transport = through(func(w *wire, req *http.Request, op string, body []byte) (*http.Response, error) {
+				if op == "Scan" && bytes.Contains(body, []byte(`"ProjectionExpression":"pk"`)) {
+					scans.Add(1)
+				}
+				return w.send(req, body)
+			})
+			e := opened(t, cfg)
+			put := func(pk, sk string) {
+				t.Helper()
+				rec := &record.Record{PK: pk, SK: sk, Version: 1}
+				if _, err := e.Commit(t.Context(), driver.Batch{Writes: []driver.Write{{Collection: c, Record: rec}}}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			for _, pk := range []string{"A#b", "A#d", "B#b"} {
+				put(pk, "5")
+			}
+			var got []string
+			after := driver.Ref{}
+			next := func() bool {
+				t.Helper()
+				page, err := e.Scan(t.Context(), c, after, 1)
+				if err != nil {
+					t.Fatal(err)
+				}
+				for _, rec := range page {
+					got = append(got, rec.ID())
+					after = driver.RefOf(c, rec)
+				}
+				return len(page) == 1
+			}
+			next()
+			for _, row := range [][2]string{{"A#a", "1"}, {"A#b", "4"}, {"A#b", "6"}, {"A#c", "1"}, {"A#d", "1"}, {"B#c", "1"}} {
+				put(row[0], row[1])
+			}
+			for next() {
+			}
+			want := []string{"A#b#5", "A#b#6", "A#c#1", "A#d#1", "A#d#5", "B#b#5", "B#c#1"}
+			if !slices.Equal(got, want) {
+				t.Errorf("the scan returned %v, want %v", got, want)
+			}
+			tables := int32(2)
+			if c == driver.System {
+				tables = 1
+			}
+			if n := scans.Load(); n != tables {
+				t.Errorf("%d tables were scanned for one pass, want %d", n, tables)
+			}
+		})
+	}
+}
+
+// TestScanOfManyVersions has a partition whose keys and rows take several calls.
+func TestScanOfManyVersions(t *testing.T) {
+	e := opened(t, empty(t))
+	for version := int64(1); version <= 250; {
+		var b driver.Batch
+		for range 50 {
+			rec := &record.Record{PK: "A#acme", SK: "1", Version: version, Name: fmt.Sprint(version)}
+			b.Writes = append(b.Writes, driver.Write{Collection: driver.History, Record: rec})
+			version++
+		}
+		if _, err := e.Commit(t.Context(), b); err != nil {
+			t.Fatal(err)
+		}
+	}
+	recs, err := e.Scan(t.Context(), driver.History, driver.Ref{PK: "A#acme", SK: "1", Version: 3}, 230)
+	if err != nil || len(recs) != 230 {
+		t.Fatalf("%d rows, %v", len(recs), err)
+	}
+	for i, rec := range recs {
+		if rec.Version != int64(i)+4 || rec.Name != fmt.Sprint(rec.Version) {
+			t.Fatalf("row %d has version %d", i, rec.Version)
+		}
+	}
+}
