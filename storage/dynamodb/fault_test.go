@@ -131,7 +131,8 @@ func breaking(seed uint64, broken *atomic.Int64) func(w *wire, req *http.Request
 	}
 }
 
-// TestFaults makes random publishes while calls break, and looks at the end for what became of each.
+// TestFaults makes random publishes while calls break, and looks at the end for what became of each. With TENANTRY_LONG_RUN set it
+// makes 150,000 of them.
 func TestFaults(t *testing.T) {
 	calls := 400
 	if os.Getenv("TENANTRY_LONG_RUN") != "" {

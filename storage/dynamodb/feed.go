@@ -112,8 +112,11 @@ func (f *feed) look(ctx context.Context) {
 				return
 			}
 		}
-		if f.eager.Load() > 0 || n%restLooks == 0 {
+		eager := f.eager.Load() > 0
+		if eager {
 			f.eager.Add(-1)
+		}
+		if eager || n%restLooks == 0 {
 			if end, err := f.log.End(ctx); err == nil && end != seen {
 				seen = end
 				f.notify()

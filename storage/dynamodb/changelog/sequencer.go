@@ -142,6 +142,9 @@ func (s *sequencer) round(ctx context.Context) (more bool, err error) {
 			whole = false
 		case p.err != nil:
 			whole, failed = false, p.err
+			if ctx.Err() != nil {
+				continue
+			}
 			s.log.WarnContext(ctx, "a shard of a stream can't be read; trying again", "table", p.shard.table.name, "shard", p.shard.id, "error", p.err)
 		default:
 			more = more || !p.tip || p.finished
