@@ -15,6 +15,7 @@ import (
 	"github.com/tenantry/tenantry/data"
 	"github.com/tenantry/tenantry/entity"
 	"github.com/tenantry/tenantry/events"
+	"github.com/tenantry/tenantry/fault"
 	"github.com/tenantry/tenantry/feed"
 	"github.com/tenantry/tenantry/guard"
 	"github.com/tenantry/tenantry/internal/scope"
@@ -36,7 +37,7 @@ type Config struct {
 	Store driver.Source
 
 	// Keyring is the built-in issuer. Defaults to the keys in the store where there is a MasterKey, and else to one that is held in
-	// memory: tokens and cursors of another process don't work then.
+	// memory: tokens and cursors of another process don't work then. A store that several hosts share needs one or the other.
 	Keyring *auth.Keyring
 
 	// MasterKey seals the keys of the built-in issuer in the store: for a store that several processes share. Defaults to none.
@@ -159,6 +160,10 @@ func Open(ctx context.Context, cfg Config) (*App, error) {
 
 func (a *App) open(ctx context.Context) (err error) {
 	cfg := a.cfg
+	if cfg.Store.IsShared() && cfg.Keyring == nil && cfg.MasterKey.IsZero() {
+		return fault.New(fault.InvalidRequest, "tenantry.Open", "the %s store is shared by several processes, which need the same keys for tokens and cursors; "+
+			"set Config.MasterKey, or Config.Keyring", cfg.Store.Name())
+	}
 	if a.entities, err = entity.NewRegistry(cfg.ClosedEntities, slices.Concat(cfg.Entities, Declarations())...); err != nil {
 		return err
 	}

@@ -40,6 +40,13 @@ func New(t testing.TB, cfg tenantry.Config) *App {
 	if cfg.Now == nil {
 		cfg.Now = clock.Now
 	}
+	if cfg.Keyring == nil && cfg.MasterKey.IsZero() {
+		keys, err := auth.NewKeyring(auth.KeyringOptions{CrossTenantRoles: cfg.CrossTenantRoles, Now: cfg.Now})
+		if err != nil {
+			t.Fatalf("keys: %v", err)
+		}
+		cfg.Keyring = keys
+	}
 	app, err := tenantry.Open(context.Background(), cfg)
 	if err != nil {
 		t.Fatalf("open: %v", err)

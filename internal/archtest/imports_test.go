@@ -54,7 +54,7 @@ var only = map[string][]string{
 var (
 	engines         = []string{"storage/memory", "storage/sqlite", "storage/postgres", "storage/dynamodb"}
 	engineMayImport = []string{"fault", "tenant", "record", "storage/driver", "storage/dynamodb/changelog"}
-	mayImportEngine = []string{"storage/storagetest", "cmd/tenantry", "internal/cli", "tenantrytest", "internal/worldtest", "internal/crash", "internal/longrun", "examples/*", "bench", "bench/*"}
+	mayImportEngine = []string{"storage/storagetest", "cmd/tenantry", "internal/cli", "tenantrytest", "internal/worldtest", "internal/apitest", "internal/crash", "internal/longrun", "examples/*", "bench", "bench/*"}
 )
 
 // ground lists the packages that import nothing but the standard library and each other.

@@ -24,6 +24,9 @@ const (
 	packageLimit = 15 * time.Minute
 )
 
+// storeVariable names the engine under the tests of the API; see package internal/apitest.
+const storeVariable = "TENANTRY_TEST_STORE"
+
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
@@ -41,13 +44,17 @@ type step struct {
 }
 
 func run(ctx context.Context, out io.Writer) error {
+	var testing limit
 	steps := []step{
 		{"tools", checkTools},
 		{"gofmt", checkFormat},
 		{"go vet", command("go", "vet", "./...")},
 		{"tenantry-vet", checkAnalyzers},
 		{"go build", command("go", "build", "./...")},
-		{"go test -race", runTests},
+		{"go test -race", testing.tests("", "./...")},
+	}
+	for _, engine := range []string{"sqlite", "postgres", "dynamodb"} { // over memory they have just run
+		steps = append(steps, step{"the API on " + engine, testing.tests(engine, "./httpapi", "./internal/attacks")})
 	}
 	began := time.Now()
 	for _, s := range steps {
@@ -57,7 +64,7 @@ func run(ctx context.Context, out io.Writer) error {
 		if err != nil {
 			return fmt.Errorf("%s failed after %v: %w", s.name, took, err)
 		}
-		fmt.Fprintf(out, "check: %-13s ok %v\n", s.name, took)
+		fmt.Fprintf(out, "check: %-19s ok %v\n", s.name, took)
 	}
 	fmt.Fprintf(out, "check: all passed in %v\n", time.Since(began).Round(100*time.Millisecond))
 	return nil

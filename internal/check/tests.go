@@ -8,15 +8,31 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"strings"
 	"time"
 )
 
-// runTests runs every test and shows what go test without -v shows, while it runs. The last line has the form of go test's
-// own, with the counts.
-func runTests(ctx context.Context, out io.Writer) error {
-	ctx, cancel := context.WithTimeout(ctx, testLimit)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, "go", "test", "-json", "-race", "-timeout", packageLimit.String(), "./...")
+// limit ends the tests of all steps together, counted from the first of them.
+type limit struct{ end time.Time }
+
+// tests returns a step that runs the tests of packages, over an engine where one is named, and shows what go test without -v shows, while they
+// run. The last line has the form of go test's own, with the counts.
+func (l *limit) tests(engine string, packages ...string) func(context.Context, io.Writer) error {
+	return func(ctx context.Context, out io.Writer) error {
+		if l.end.IsZero() {
+			l.end = time.Now().Add(testLimit)
+		}
+		ctx, cancel := context.WithDeadline(ctx, l.end)
+		defer cancel()
+		return runTests(ctx, out, engine, packages)
+	}
+}
+
+func runTests(ctx context.Context, out io.Writer, engine string, packages []string) error {
+	cmd := exec.CommandContext(ctx, "go", append([]string{"test", "-json", "-race", "-timeout", packageLimit.String()}, packages...)...)
+	if engine != "" {
+		cmd.Env = append(os.Environ(), storeVariable+"="+engine)
+	}
 	cmd.Stderr = out
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
 	cmd.WaitDelay = 10 * time.Second
@@ -34,7 +50,7 @@ func runTests(ctx context.Context, out io.Writer) error {
 	if err != nil || readErr != nil {
 		word = "FAIL"
 	}
-	fmt.Fprintf(out, "%s\t./...\t%.3fs\t%s\n", word, time.Since(began).Seconds(), total)
+	fmt.Fprintf(out, "%s\t%s\t%.3fs\t%s\n", word, strings.Join(packages, " "), time.Since(began).Seconds(), total)
 	switch {
 	case ctx.Err() != nil:
 		return fmt.Errorf("the tests were stopped: %w", context.Cause(ctx))

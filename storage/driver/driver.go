@@ -199,14 +199,25 @@ type Backuper interface {
 // Source names a store and opens engines on it: opened twice, it gives two engines that share the store. Engine packages
 // export functions that return one; the zero Source opens nothing.
 type Source struct {
-	name string
-	open func(context.Context) (Engine, error)
+	name   string
+	open   func(context.Context) (Engine, error)
+	shared bool
 }
 
 // NewSource returns a Source. Name is the engine's, "sqlite".
 func NewSource(name string, open func(context.Context) (Engine, error)) Source {
 	return Source{name: name, open: open}
 }
+
+// Shared returns s as a store that processes on several hosts share: what they must agree on, as the keys that sign tokens, can't stand
+// beside it in a directory.
+func (s Source) Shared() Source {
+	s.shared = true
+	return s
+}
+
+// IsShared reports whether processes on several hosts share the store.
+func (s Source) IsShared() bool { return s.shared }
 
 // Name returns the engine's name, "" for the zero Source.
 func (s Source) Name() string { return s.name }

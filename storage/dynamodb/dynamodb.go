@@ -73,7 +73,7 @@ func At(cfg Config) driver.Source {
 			return nil, err
 		}
 		return e, nil
-	})
+	}).Shared()
 }
 
 // engine is an open store.

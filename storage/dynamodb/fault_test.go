@@ -132,11 +132,11 @@ func breaking(seed uint64, broken *atomic.Int64) func(w *wire, req *http.Request
 }
 
 // TestFaults makes random publishes while calls break, and looks at the end for what became of each. With TENANTRY_LONG_RUN set it
-// makes 150,000 of them.
+// makes 300,000 of them.
 func TestFaults(t *testing.T) {
-	calls := 400
+	calls := 300_000 / 20
 	if os.Getenv("TENANTRY_LONG_RUN") != "" {
-		calls = 150_000
+		calls = 300_000
 	}
 	seed := rand.Uint64()
 	t.Logf("%d calls with the seed %d", calls, seed)

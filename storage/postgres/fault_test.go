@@ -343,7 +343,7 @@ func TestCallsUnderFaults(t *testing.T) {
 	}
 	p.decide.Store(&decide)
 	const workers = 16
-	total := calls(1_600, 150_000)
+	total := calls(300_000/20, 300_000)
 	var running sync.WaitGroup
 	for worker := range workers {
 		running.Go(func() {

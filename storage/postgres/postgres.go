@@ -83,7 +83,7 @@ func source(url string, opts Options, t tuning) driver.Source {
 			return nil, err
 		}
 		return e, nil
-	})
+	}).Shared()
 }
 
 // engine is an open store.
