@@ -255,20 +255,6 @@ var mutants = []mutant{
 		test: []string{"-run", "TestFaults", "./storage/dynamodb"},
 	},
 	{
-		name: "commands that share a statement share a position",
-		file: "storage/sqlite/joint.go",
-		old:  "r.position = last - int64(len(run)-1-i)",
-		new:  "r.position = last - int64(0*i)",
-		test: []string{"-run", "TestGroupsAreLikeTurns", "./storage/sqlite"},
-	},
-	{
-		name: "what was found of a command that was taken back stands",
-		file: "storage/sqlite/writer.go",
-		old:  "\t\t\t\t\tr.err = nil\n",
-		new:  "\t\t\t\t\t_ = r\n",
-		test: []string{"-run", "TestFirstOfAGroup", "./storage/sqlite"},
-	},
-	{
 		name: "the change log: an append isn't fenced",
 		file: "storage/dynamodb/changelog/lease.go",
 		old:  `ConditionExpression:      aws.String("#fence = :fence AND #step = :step"),`,
