@@ -52,10 +52,10 @@ func Start(t testing.TB, opts Options) *Server {
 	if opts.App.Issuers == nil {
 		opts.App.Issuers = []auth.Issuer{s.IdP.Issuer()}
 	}
-	if opts.App.Store.Name() == "" {
-		opts.App.Store = newStore(t, opts.App.Entities)
-	}
 	log := slog.New(slog.NewJSONHandler(s.Log, nil))
+	if opts.App.Store.Name() == "" {
+		opts.App.Store = newStore(t, opts.App.Entities, log)
+	}
 	opts.App.Log, opts.HTTP.Log = log, log
 	s.App = tenantrytest.New(t, opts.App)
 	s.App.Clock = clock

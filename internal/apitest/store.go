@@ -2,6 +2,7 @@ package apitest
 
 import (
 	"context"
+	"log/slog"
 	"os"
 	"testing"
 
@@ -39,7 +40,7 @@ func (m withPostgres) Run() int {
 }
 
 // newStore returns a new store of the engine under test, for an application with these entity types.
-func newStore(t testing.TB, types []entity.Type) driver.Source {
+func newStore(t testing.TB, types []entity.Type, log *slog.Logger) driver.Source {
 	t.Helper()
 	switch engine := os.Getenv(storeVariable); engine {
 	case "", "memory":
@@ -49,7 +50,7 @@ func newStore(t testing.TB, types []entity.Type) driver.Source {
 	case "postgres":
 		return postgres.At(postgrestest.New(t), postgres.Options{})
 	case "dynamodb":
-		return tables(t, types)
+		return tables(t, types, log)
 	default:
 		t.Fatalf("%s is %q; it names an engine: memory, sqlite, postgres or dynamodb", storeVariable, engine)
 		return driver.Source{}
@@ -57,7 +58,7 @@ func newStore(t testing.TB, types []entity.Type) driver.Source {
 }
 
 // tables makes DynamoDB tables. The types that nobody declared, of which tests make up many, share those of one module.
-func tables(t testing.TB, types []entity.Type) driver.Source {
+func tables(t testing.TB, types []entity.Type, log *slog.Logger) driver.Source {
 	t.Helper()
 	const undeclared = "UNDECLARED"
 	names, modules := []string{undeclared}, map[string]string{}
@@ -66,7 +67,7 @@ func tables(t testing.TB, types []entity.Type) driver.Source {
 		modules[typ.Name.String()] = typ.In()
 	}
 	srv := dynamodbtest.New(t)
-	cfg := dynamodb.Config{Prefix: srv.Prefix, Endpoint: srv.Endpoint, Region: srv.Region, Credentials: srv.Credentials, Blobs: dynamodb.Directory(t.TempDir()),
+	cfg := dynamodb.Config{Prefix: srv.Prefix, Endpoint: srv.Endpoint, Region: srv.Region, Credentials: srv.Credentials, Blobs: dynamodb.Directory(t.TempDir()), Log: log,
 		Module: func(entityType string) string {
 			if module, ok := modules[entityType]; ok {
 				return module

@@ -77,7 +77,7 @@ type engine struct {
 func (e engine) isShared() bool { return e.Store == "postgres" || e.Store == "dynamodb" }
 
 // source returns the store that the flags name. It fails with fault.InvalidRequest, and never repeats a URL, which may hold a password.
-func (e engine) source(ctx context.Context, dir string, types []entity.Type) (driver.Source, error) {
+func (e engine) source(ctx context.Context, dir string, types []entity.Type, log *slog.Logger) (driver.Source, error) {
 	if err := e.check(); err != nil {
 		return driver.Source{}, err
 	}
@@ -91,6 +91,7 @@ func (e engine) source(ctx context.Context, dir string, types []entity.Type) (dr
 		if err != nil {
 			return driver.Source{}, err
 		}
+		cfg.Log = log
 		cfg.Blobs, err = e.blobs(ctx)
 		return dynamodb.At(cfg), err
 	default:
@@ -175,7 +176,7 @@ func (s store) exists() error {
 // open opens the store, with its keys: those of the data directory, or those in a shared store. The caller closes the App.
 func (s store) open(ctx context.Context, cfg tenantry.Config, log *slog.Logger) (*tenantry.App, error) {
 	var err error
-	if cfg.Store, err = s.source(ctx, s.Data, slices.Clone(cfg.Entities)); err != nil {
+	if cfg.Store, err = s.source(ctx, s.Data, slices.Clone(cfg.Entities), log); err != nil {
 		return nil, err
 	}
 	if cfg.MasterKey, err = s.masterKey(); err != nil {
@@ -192,7 +193,7 @@ func (s store) open(ctx context.Context, cfg tenantry.Config, log *slog.Logger) 
 
 // withKeys gives use the keys in a shared store.
 func (s store) withKeys(ctx context.Context, use func(auth.Keys) error) (err error) {
-	src, err := s.source(ctx, s.Data, nil)
+	src, err := s.source(ctx, s.Data, nil, slog.New(slog.DiscardHandler))
 	if err != nil {
 		return err
 	}

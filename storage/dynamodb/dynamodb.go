@@ -20,6 +20,7 @@ package dynamodb
 import (
 	"cmp"
 	"context"
+	"log/slog"
 	"net/http"
 	"regexp"
 	"strings"
@@ -59,6 +60,9 @@ type Config struct {
 	// Blobs keeps attributes above 32 KiB. Defaults to none: they stand in the item, which DynamoDB limits to 400 KB, and
 	// those that another service put into a bucket can't be read.
 	Blobs BlobStore
+
+	// Log says which process sequences the change feed, and what it can't read. Defaults to slog.Default.
+	Log *slog.Logger
 
 	transport func(http.RoundTripper) http.RoundTripper // between engine and server, for tests that break it
 	patience  time.Duration                             // until a call without an answer is made again; 10 s

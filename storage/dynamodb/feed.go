@@ -38,7 +38,7 @@ const (
 
 func newFeed(s server) *feed {
 	host, _ := os.Hostname()
-	log := changelog.New(changelog.Config{DB: s.db, Streams: s.streams, SystemTable: s.systemTable(), Owner: fmt.Sprintf("%s/%d", host, os.Getpid()),
+	log := changelog.New(changelog.Config{DB: s.db, Streams: s.streams, SystemTable: s.systemTable(), Log: s.cfg.Log, Owner: fmt.Sprintf("%s/%d", host, os.Getpid()),
 		DataTables: func(ctx context.Context) ([]string, error) { return s.tables(ctx, driver.Data) }})
 	ctx, stop := context.WithCancel(context.Background())
 	f := &feed{log: log, stop: stop, watchers: make(map[chan struct{}]struct{}), wake: make(chan struct{}, 1)}
