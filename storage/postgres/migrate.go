@@ -35,9 +35,9 @@ func newestSchema() int64 {
 // a schema that holds something else, are refused.
 func migrate(ctx context.Context, app *pgx.ConnConfig) error {
 	owner := app.Copy()
-	delete(owner.RuntimeParams, "role")
-	delete(owner.RuntimeParams, "statement_timeout")
-	delete(owner.RuntimeParams, "enable_seqscan")
+	for _, name := range []string{"role", "statement_timeout", "idle_in_transaction_session_timeout", "enable_seqscan"} {
+		delete(owner.RuntimeParams, name) // a migration may take its time
+	}
 	conn, err := pgx.ConnectConfig(ctx, owner)
 	if err != nil {
 		return err
