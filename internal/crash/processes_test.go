@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/tenantry/tenantry"
+	"github.com/tenantry/tenantry/auth"
 	"github.com/tenantry/tenantry/entity"
 	"github.com/tenantry/tenantry/fault"
 	"github.com/tenantry/tenantry/guard"
@@ -156,8 +157,13 @@ type member struct {
 // configOf is the application's of every process, with its handler.
 func configOf(store string, handler projection.Handler) (tenantry.Config, error) {
 	src, err := sourceOf(store)
+	if err != nil {
+		return tenantry.Config{}, err
+	}
+	keys, err := auth.NewKeyring(auth.KeyringOptions{}) // nobody uses tokens
 	return tenantry.Config{
 		Store:    src,
+		Keyring:  keys,
 		Entities: []entity.Type{{Name: product, UniqueCode: true}},
 		Handlers: []projection.Registration{{Name: "trace", Handler: handler}},
 		Log:      slog.New(slog.DiscardHandler),
