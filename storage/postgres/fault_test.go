@@ -96,14 +96,13 @@ func TestFencedSession(t *testing.T) {
 	g := newGroup()
 	g.join(newRequest(t.Context(), creates("late")))
 	ghost := session{numbering: &inOrder, id: s.id, number: s.number + 1, statements: make(map[shape]string)}
-	b := ghost.batch(g)
 
 	s.conn.Close(t.Context()) // the writer doesn't know yet
 	if at := commit(t, e, creates("second")); at != "2" {
 		t.Errorf("the commit after a lost connection has position %q, want 2", at)
 	}
-	if err := late.SendBatch(t.Context(), b).Close(); err != nil {
-		t.Fatal(err)
+	if _, err := ghost.send(t.Context(), late, g); !has(err, divisionByZero) {
+		t.Errorf("a session that was fenced: %v, want its group undone", err)
 	}
 	if rec, err := e.Get(t.Context(), driver.Ref{Collection: driver.Data, PK: "A#acme", SK: "late"}); rec != nil || err != nil {
 		t.Errorf("a session that was fenced has committed: %v, %v", rec, err)
