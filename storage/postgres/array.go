@@ -38,6 +38,11 @@ func (a *array) addText(s string) {
 	a.bytes = append(a.bytes, s...)
 }
 
+func (a *array) addUTF8(s []byte) {
+	a.element(text, len(s))
+	a.bytes = append(a.bytes, s...)
+}
+
 func (a *array) addInt(n int64) {
 	a.element(bigint, 8)
 	a.bytes = binary.BigEndian.AppendUint64(a.bytes, uint64(n))

@@ -32,7 +32,7 @@ func (c *changes) add(w *write) {
 	c.deleted.addBool(w.deleted)
 	c.pk.addText(w.ref.PK)
 	c.sk.addText(w.ref.SK)
-	c.doc.addText(w.doc)
+	c.doc.addUTF8(w.doc)
 }
 
 // isDirect reports whether w can be made without a look at its condition.

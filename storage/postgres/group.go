@@ -17,7 +17,7 @@ type write struct {
 	expires int64
 	deleted bool
 	remove  bool
-	doc     string
+	doc     []byte
 }
 
 // request is a batch on its way through the writer, which sets position and err before it sends done.
@@ -49,11 +49,11 @@ func newRequest(ctx context.Context, b driver.Batch) *request {
 		}
 		ends[i] = len(text)
 	}
-	docs, from := string(text), 0
+	from := 0
 	for i, end := range ends {
-		r.writes[i].doc, from = docs[from:end], end
+		r.writes[i].doc, from = text[from:end], end
 	}
-	r.size = len(docs)
+	r.size = len(text)
 	return r
 }
 
@@ -133,7 +133,7 @@ func (g *group) arguments(to [][]byte) ([][]byte, shape) {
 			del.addBool(w.remove)
 			deleted.addBool(w.deleted)
 			expires.addInt(w.expires)
-			doc.addText(w.doc)
+			doc.addUTF8(w.doc)
 		}
 	}
 	for _, a := range []*array{&batch, &num, &collection, &pk, &sk, &version, &cond, &expected, &del, &deleted, &expires, &doc} {
