@@ -128,7 +128,7 @@ func (n *numbering) directStatement(d *direct) string {
 			source := unnested(append(columns[:len(columns):len(columns)], expectedColumn), &parameter)
 			there := ""
 			if t.collection == driver.System {
-				there = " AND t.expires NOT BETWEEN 1 AND $3 - 1"
+				there = " AND t.expires NOT BETWEEN 1 AND $3::bigint - 1"
 			}
 			parts = append(parts, fmt.Sprintf("update_%[1]v AS (UPDATE %[1]v t SET %[2]s FROM %[3]s WHERE %[4]s AND %[5]s AND t.version = p.expected%[6]s RETURNING 1)",
 				t.collection, t.set, source, alive, t.key, there))
