@@ -109,6 +109,39 @@ func TestFencedSession(t *testing.T) {
 	}
 }
 
+// TestFencedWhileWaiting fences a session whose commit waits for the feed, so that its snapshot is older than the fence.
+func TestFencedWhileWaiting(t *testing.T) {
+	url := postgrestest.New(t)
+	e := opened(t, url, Options{}, tuning{})
+	commit(t, e, creates("first"))
+	admin, late := administrator(t, url), connected(t, url, appRole)
+	run(t, admin, "INSERT INTO session (id) VALUES ('ghost')")
+	run(t, admin, "BEGIN")
+	run(t, admin, "SELECT FROM feed FOR UPDATE")
+	g := newGroup()
+	g.join(newRequest(t.Context(), creates("late")))
+	ghost := session{numbering: &inOrder, id: "ghost", number: 1, statements: make(map[shape]string)}
+	made := make(chan error, 1)
+	go func() {
+		_, err := ghost.send(t.Context(), late, g)
+		made <- err
+	}()
+	watching := administrator(t, url)
+	for !value[bool](t, watching, "SELECT count(*) > 0 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'") {
+	}
+	run(t, admin, "UPDATE session SET fenced = true WHERE id = 'ghost'")
+	run(t, admin, "COMMIT")
+	if err := <-made; !has(err, divisionByZero) {
+		t.Errorf("a session that was fenced while it waited: %v, want its group undone", err)
+	}
+	if n := value[int64](t, watching, "SELECT count(*) FROM data WHERE sk = 'late'"); n != 0 {
+		t.Error("a session that was fenced while it waited has committed")
+	}
+	if at := commit(t, e, creates("second")); at != "2" {
+		t.Errorf("the next commit has position %q, want 2", at)
+	}
+}
+
 // TestDeadlock makes two for real. The server ends the engine's transaction, which is made again.
 func TestDeadlock(t *testing.T) {
 	url := postgrestest.New(t)
