@@ -13,21 +13,26 @@ import (
 
 // changes are the columns of rows of one collection that are inserted, or that are updated.
 type changes struct {
-	version, expected, expires []int64
-	deleted                    []bool
-	pk, sk, doc                []string
+	rows                                             int
+	version, expected, expires, deleted, pk, sk, doc array
 }
 
 func (c *changes) reset() {
-	*c = changes{version: c.version[:0], expected: c.expected[:0], expires: c.expires[:0], deleted: c.deleted[:0], pk: c.pk[:0], sk: c.sk[:0], doc: c.doc[:0]}
+	c.rows = 0
+	for _, a := range []*array{&c.version, &c.expected, &c.expires, &c.deleted, &c.pk, &c.sk, &c.doc} {
+		a.reset()
+	}
 }
 
 func (c *changes) add(w *write) {
-	c.version = append(c.version, w.version)
-	c.expected = append(c.expected, w.cond.Version)
-	c.expires = append(c.expires, w.expires)
-	c.deleted = append(c.deleted, w.deleted)
-	c.pk, c.sk, c.doc = append(c.pk, w.ref.PK), append(c.sk, w.ref.SK), append(c.doc, w.doc)
+	c.rows++
+	c.version.addInt(w.version)
+	c.expected.addInt(w.cond.Version)
+	c.expires.addInt(w.expires)
+	c.deleted.addBool(w.deleted)
+	c.pk.addText(w.ref.PK)
+	c.sk.addText(w.ref.SK)
+	c.doc.addUTF8(w.doc)
 }
 
 // isDirect reports whether w can be made without a look at its condition.
@@ -59,10 +64,10 @@ func (d *direct) add(w *write) {
 func (d *direct) shape() shape {
 	s := shape(1)
 	for c := range d.inserts {
-		if len(d.inserts[c].pk) > 0 {
+		if d.inserts[c].rows > 0 {
 			s |= 1 << (2 * c)
 		}
-		if len(d.updates[c].pk) > 0 {
+		if d.updates[c].rows > 0 {
 			s |= 2 << (2 * c)
 		}
 	}
@@ -72,17 +77,17 @@ func (d *direct) shape() shape {
 // column is an array among a direct statement's parameters.
 type column struct {
 	name, kind string
-	of         func(*changes) any
+	of         func(*changes) *array
 }
 
 var (
-	versionColumn  = column{"version", "bigint", func(c *changes) any { return c.version }}
-	expectedColumn = column{"expected", "bigint", func(c *changes) any { return c.expected }}
-	expiresColumn  = column{"expires", "bigint", func(c *changes) any { return c.expires }}
-	deletedColumn  = column{"deleted", "boolean", func(c *changes) any { return c.deleted }}
-	pkColumn       = column{"pk", "text", func(c *changes) any { return c.pk }}
-	skColumn       = column{"sk", "text", func(c *changes) any { return c.sk }}
-	docColumn      = column{"doc", "text", func(c *changes) any { return c.doc }}
+	versionColumn  = column{"version", "bigint", func(c *changes) *array { return &c.version }}
+	expectedColumn = column{"expected", "bigint", func(c *changes) *array { return &c.expected }}
+	expiresColumn  = column{"expires", "bigint", func(c *changes) *array { return &c.expires }}
+	deletedColumn  = column{"deleted", "boolean", func(c *changes) *array { return &c.deleted }}
+	pkColumn       = column{"pk", "text", func(c *changes) *array { return &c.pk }}
+	skColumn       = column{"sk", "text", func(c *changes) *array { return &c.sk }}
+	docColumn      = column{"doc", "text", func(c *changes) *array { return &c.doc }}
 )
 
 var directColumns = [...][]column{
@@ -94,43 +99,48 @@ var directColumns = [...][]column{
 
 // directStatement returns the statement that makes the changes of d, of the numbering. Its parameters are $1 the session, $2 the
 // number of its commit, $3 the second that counts as now, $4 how many commands there are, $5 how many updates, and then the columns
-// of inserts and updates. The answer is one line: -1, 0, 0, the place before the first command. Where an update misses its row the
-// statement divides by zero.
+// of inserts and updates. The answer is one line: -1, 0, 0, the place before the first command. Where an update misses its row, or the
+// session was fenced, the statement divides by zero.
+//
+// Each part asks the one before it, which fixes their order: the places are taken, which locks the feed; then the session is marked; then rows
+// are written. What waits for the feed does so with an old snapshot. That is as good as a new one: an update looks at the
+// row as it is, once it has waited, and a unique index always does. A row that was too new to be seen is missed, and the group made again.
 func (n *numbering) directStatement(d *direct) string {
-	var parts []string
+	parts := []string{
+		"take AS (" + fmt.Sprintf(n.take, "$4::bigint") + ")",
+		`mine AS (UPDATE session SET number = $2::bigint, used = now(), answer = ARRAY[ARRAY[-1, 0, 0, (SELECT base FROM take)]]::bigint[]
+	WHERE id = $1::text AND NOT fenced AND (SELECT base FROM take) >= 0 RETURNING answer)`,
+	}
 	updated := "0"
 	parameter := 5
 	for _, t := range tables {
 		columns := directColumns[t.collection]
-		if len(d.inserts[t.collection].pk) > 0 {
+		if d.inserts[t.collection].rows > 0 {
 			source := unnested(columns, &parameter)
-			place := ""
+			first := ""
 			if t.collection == driver.Command {
-				place = n.place + ", "
+				first = nthPlace + ", "
 			}
 			parts = append(parts, fmt.Sprintf("insert_%[1]v AS (INSERT INTO %[1]v (%[2]s) SELECT %[3]s%[4]s FROM %[5]s WHERE %[6]s)",
-				t.collection, t.columns, place, names(columns), source, alive))
+				t.collection, t.columns, first, names(columns), source, alive))
 		}
-		if len(d.updates[t.collection].pk) > 0 {
+		if d.updates[t.collection].rows > 0 {
 			source := unnested(append(columns[:len(columns):len(columns)], expectedColumn), &parameter)
 			there := ""
 			if t.collection == driver.System {
-				there = " AND t.expires NOT BETWEEN 1 AND $3 - 1"
+				there = " AND t.expires NOT BETWEEN 1 AND $3::bigint - 1"
 			}
 			parts = append(parts, fmt.Sprintf("update_%[1]v AS (UPDATE %[1]v t SET %[2]s FROM %[3]s WHERE %[4]s AND %[5]s AND t.version = p.expected%[6]s RETURNING 1)",
 				t.collection, t.set, source, alive, t.key, there))
 			updated += fmt.Sprintf(" + (SELECT count(*) FROM update_%v)", t.collection)
 		}
 	}
-	if n.take != "" {
-		parts = append(parts, "take AS ("+fmt.Sprintf(n.take, "$4::bigint")+")")
-	}
-	return "WITH " + strings.Join(parts, ", ") + `
-UPDATE session SET number = $2::bigint, used = now(), answer = ARRAY[ARRAY[-1, 0, 0, (SELECT position FROM feed WHERE id = 1)]]::bigint[]
-WHERE id = $1 AND NOT fenced AND $3::bigint > 0 AND $4::bigint >= 0 AND 1 / ($5::bigint = ` + updated + `)::int = 1 RETURNING answer, pg_notify('` + channel + `', '')::text`
+	return "WITH " + strings.Join(parts, ",\n") + `
+SELECT (SELECT answer FROM mine), pg_notify('` + channel + `', '')
+WHERE $3::bigint > 0 AND 1 / (` + alive + ` AND $5::bigint = ` + updated + `)::int = 1`
 }
 
-const alive = "EXISTS (SELECT FROM session WHERE id = $1 AND NOT fenced)"
+const alive = "EXISTS (SELECT FROM mine)"
 
 // unnested returns the rows p that the next parameters hold.
 func unnested(columns []column, parameter *int) string {
@@ -151,23 +161,23 @@ func names(columns []column) string {
 }
 
 // arguments appends the columns of d in the order of directStatement.
-func (d *direct) arguments(to []any) []any {
+func (d *direct) arguments(to [][]byte) [][]byte {
 	updates := 0
 	for c := range d.updates {
-		updates += len(d.updates[c].pk)
+		updates += d.updates[c].rows
 	}
-	to = append(to, len(d.inserts[driver.Command].pk), updates)
+	to = append(to, integer(int64(d.inserts[driver.Command].rows)), integer(int64(updates)))
 	for _, t := range tables {
-		if inserts := &d.inserts[t.collection]; len(inserts.pk) > 0 {
+		if inserts := &d.inserts[t.collection]; inserts.rows > 0 {
 			for _, c := range directColumns[t.collection] {
-				to = append(to, c.of(inserts))
+				to = append(to, c.of(inserts).encoded())
 			}
 		}
-		if updates := &d.updates[t.collection]; len(updates.pk) > 0 {
+		if updates := &d.updates[t.collection]; updates.rows > 0 {
 			for _, c := range directColumns[t.collection] {
-				to = append(to, c.of(updates))
+				to = append(to, c.of(updates).encoded())
 			}
-			to = append(to, updates.expected)
+			to = append(to, updates.expected.encoded())
 		}
 	}
 	return to

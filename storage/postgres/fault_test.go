@@ -96,17 +96,49 @@ func TestFencedSession(t *testing.T) {
 	g := newGroup()
 	g.join(newRequest(t.Context(), creates("late")))
 	ghost := session{numbering: &inOrder, id: s.id, number: s.number + 1, statements: make(map[shape]string)}
-	b := ghost.batch(g)
 
 	s.conn.Close(t.Context()) // the writer doesn't know yet
 	if at := commit(t, e, creates("second")); at != "2" {
 		t.Errorf("the commit after a lost connection has position %q, want 2", at)
 	}
-	if err := late.SendBatch(t.Context(), b).Close(); err != nil {
-		t.Fatal(err)
+	if _, err := ghost.send(t.Context(), late, g); !has(err, divisionByZero) {
+		t.Errorf("a session that was fenced: %v, want its group undone", err)
 	}
 	if rec, err := e.Get(t.Context(), driver.Ref{Collection: driver.Data, PK: "A#acme", SK: "late"}); rec != nil || err != nil {
 		t.Errorf("a session that was fenced has committed: %v, %v", rec, err)
+	}
+}
+
+// TestFencedWhileWaiting fences a session whose commit waits for the feed, so that its snapshot is older than the fence.
+func TestFencedWhileWaiting(t *testing.T) {
+	url := postgrestest.New(t)
+	e := opened(t, url, Options{}, tuning{})
+	commit(t, e, creates("first"))
+	admin, late := administrator(t, url), connected(t, url, appRole)
+	run(t, admin, "INSERT INTO session (id) VALUES ('ghost')")
+	run(t, admin, "BEGIN")
+	run(t, admin, "SELECT FROM feed FOR UPDATE")
+	g := newGroup()
+	g.join(newRequest(t.Context(), creates("late")))
+	ghost := session{numbering: &inOrder, id: "ghost", number: 1, statements: make(map[shape]string)}
+	made := make(chan error, 1)
+	go func() {
+		_, err := ghost.send(t.Context(), late, g)
+		made <- err
+	}()
+	watching := administrator(t, url)
+	for !value[bool](t, watching, "SELECT count(*) > 0 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'") {
+	}
+	run(t, admin, "UPDATE session SET fenced = true WHERE id = 'ghost'")
+	run(t, admin, "COMMIT")
+	if err := <-made; !has(err, divisionByZero) {
+		t.Errorf("a session that was fenced while it waited: %v, want its group undone", err)
+	}
+	if n := value[int64](t, watching, "SELECT count(*) FROM data WHERE sk = 'late'"); n != 0 {
+		t.Error("a session that was fenced while it waited has committed")
+	}
+	if at := commit(t, e, creates("second")); at != "2" {
+		t.Errorf("the next commit has position %q, want 2", at)
 	}
 }
 

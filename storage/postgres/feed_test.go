@@ -15,7 +15,7 @@ import (
 )
 
 // bySequence is the bug: places come from a sequence, and whoever has one commits when it likes.
-var bySequence = numbering{lock: "SELECT 1", place: "nextval('planted')"}
+var bySequence = numbering{lock: "SELECT 1", take: "SELECT nextval('planted') - %[1]s AS base"}
 
 // missed follows the feed while one transaction is held open, and returns the sort keys that a follower sees and those that
 // are in the feed in the end.
@@ -35,7 +35,7 @@ func missed(t *testing.T, n *numbering) (followed, whole []string) {
 	s := session{numbering: n, id: "slow", number: 1, statements: make(map[shape]string)}
 	run(t, slow, "SELECT set_config('tenantry.tenants', '{#}', true)")
 	run(t, slow, "INSERT INTO session (id) VALUES ('slow')")
-	if err := slow.SendBatch(t.Context(), s.batch(g)).Close(); err != nil {
+	if _, err := s.send(t.Context(), slow, g); err != nil {
 		t.Fatal(err)
 	}
 

@@ -17,7 +17,7 @@ type write struct {
 	expires int64
 	deleted bool
 	remove  bool
-	doc     string
+	doc     []byte
 }
 
 // request is a batch on its way through the writer, which sets position and err before it sends done.
@@ -49,11 +49,11 @@ func newRequest(ctx context.Context, b driver.Batch) *request {
 		}
 		ends[i] = len(text)
 	}
-	docs, from := string(text), 0
+	from := 0
 	for i, end := range ends {
-		r.writes[i].doc, from = docs[from:end], end
+		r.writes[i].doc, from = text[from:end], end
 	}
-	r.size = len(docs)
+	r.size = len(text)
 	return r
 }
 
@@ -115,24 +115,31 @@ func (g *group) join(r *request) bool {
 }
 
 // arguments appends the columns of all writes in the order of numbering.statement, and returns its shape too.
-func (g *group) arguments(to []any) ([]any, shape) {
+func (g *group) arguments(to [][]byte) ([][]byte, shape) {
 	var s shape
-	var batch, num, collection, cond []int32
-	var pk, sk, doc []string
-	var version, expected, expires []int64
-	var del, deleted []bool
+	var batch, num, collection, pk, sk, version, cond, expected, del, deleted, expires, doc array
 	for n, r := range g.requests {
 		for i := range r.writes {
 			w := &r.writes[i]
 			s.add(w.ref.Collection, w.remove)
-			batch, num = append(batch, int32(n)), append(num, int32(i))
-			collection, cond = append(collection, int32(w.ref.Collection)), append(cond, int32(w.cond.Kind))
-			pk, sk, doc = append(pk, w.ref.PK), append(sk, w.ref.SK), append(doc, w.doc)
-			version, expected, expires = append(version, w.version), append(expected, w.cond.Version), append(expires, w.expires)
-			del, deleted = append(del, w.remove), append(deleted, w.deleted)
+			batch.addInt(int64(n))
+			num.addInt(int64(i))
+			collection.addInt(int64(w.ref.Collection))
+			pk.addText(w.ref.PK)
+			sk.addText(w.ref.SK)
+			version.addInt(w.version)
+			cond.addInt(int64(w.cond.Kind))
+			expected.addInt(w.cond.Version)
+			del.addBool(w.remove)
+			deleted.addBool(w.deleted)
+			expires.addInt(w.expires)
+			doc.addUTF8(w.doc)
 		}
 	}
-	return append(to, batch, num, collection, pk, sk, version, cond, expected, del, deleted, expires, doc), s
+	for _, a := range []*array{&batch, &num, &collection, &pk, &sk, &version, &cond, &expected, &del, &deleted, &expires, &doc} {
+		to = append(to, a.encoded())
+	}
+	return to, s
 }
 
 // withTenant returns tenants with the second segment of pk among them, which is what the tables' column tenant has.
@@ -143,6 +150,15 @@ func withTenant(tenants []string, pk string) []string {
 		return tenants
 	}
 	return append(tenants, tenant)
+}
+
+// named returns the tenants of the group, as a parameter.
+func (g *group) named() []byte {
+	var a array
+	for _, t := range g.tenants {
+		a.addText(t)
+	}
+	return a.encoded()
 }
 
 // settle sets the requests' results from the answer of one of the two statements.

@@ -146,11 +146,13 @@ func (e *engine) leave() { e.mu.RUnlock() }
 // everyone is the list of tenants of a transaction that crosses them.
 var everyone = []string{"#"}
 
+const nameTenants = "SELECT set_config('tenantry.tenants', $1::text[]::text, true)"
+
 // named begins a batch of statements with the one that says which tenants they are for. They are one transaction, sent in one
 // round trip.
 func named(tenants []string) *pgx.Batch {
 	b := &pgx.Batch{}
-	b.Queue("SELECT set_config('tenantry.tenants', $1::text[]::text, true)", tenants)
+	b.Queue(nameTenants, tenants)
 	return b
 }
 

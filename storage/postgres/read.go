@@ -3,6 +3,8 @@ package postgres
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -52,8 +54,9 @@ const (
 	unfolded = " OFFSET 0) AS r"
 
 	changesQuery = "SELECT pk, sk, version, doc, position FROM command WHERE position > $1 ORDER BY position LIMIT $2"
-	keysQuery    = "SELECT pk, sk, position FROM command WHERE position > $1 ORDER BY position LIMIT $2"
-	endQuery     = "SELECT COALESCE(max(position), 0) FROM command"
+	keysQuery    = `SELECT count(*), COALESCE(max(position), $1), array_agg(pk ORDER BY position) FILTER (WHERE followed), array_agg(sk ORDER BY position) FILTER (WHERE followed)
+		FROM (SELECT pk, sk, position, split_part(pk, '#', 1) = ANY ($3::text[]) AS followed FROM command WHERE position > $1 ORDER BY position LIMIT $2) AS c`
+	endQuery = "SELECT COALESCE(max(position), 0) FROM command"
 )
 
 func (e *engine) Get(ctx context.Context, ref driver.Ref) (*record.Record, error) {
@@ -293,28 +296,16 @@ func (e *engine) ChangedKeys(ctx context.Context, after driver.Position, limit i
 	}
 	at := from
 	b := named(everyone)
-	b.Queue(keysQuery, from, limit)
+	b.Queue(keysQuery, from, limit, slices.Collect(maps.Keys(types)))
+	var pks, sks []string
 	err = e.read(ctx, "postgres.ChangedKeys", b, func(answers pgx.BatchResults) error {
-		keys, looked, at = nil, 0, from
-		found, err := answers.Query()
-		if err != nil {
-			return err
-		}
-		defer found.Close()
-		for found.Next() {
-			ref := driver.Ref{Collection: driver.Command}
-			if err := found.Scan(&ref.PK, &ref.SK, &at); err != nil {
-				return err
-			}
-			looked++
-			if typ, _, _ := strings.Cut(ref.PK, record.Separator); types[typ] {
-				keys = append(keys, ref)
-			}
-		}
-		return found.Err()
+		return answers.QueryRow().Scan(&looked, &at, &pks, &sks)
 	})
 	if err != nil {
 		return nil, 0, "", err
+	}
+	for i, pk := range pks {
+		keys = append(keys, driver.Ref{Collection: driver.Command, PK: pk, SK: sks[i]})
 	}
 	return keys, looked, position(at), nil
 }

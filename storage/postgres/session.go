@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgtype"
 
 	"github.com/tenantry/tenantry/fault"
 )
@@ -82,25 +84,12 @@ func (s *session) commit(ctx context.Context, g *group) ([][]int64, error) {
 		return nil, err
 	}
 	s.number++
-	answers := s.conn.SendBatch(ctx, s.batch(g))
-	var answer [][]int64
-	var notified *string
-	_, err := answers.Exec()
-	if err == nil {
-		_, err = answers.Exec()
-	}
-	if err == nil {
-		err = answers.QueryRow().Scan(&answer, &notified)
-	}
-	if e := answers.Close(); err == nil || e != nil && s.conn.IsClosed() {
-		err = e
-	}
+	answer, err := s.send(ctx, s.conn, g)
 	switch {
 	case err == nil:
 		return answer, nil
-	case errors.Is(err, pgx.ErrNoRows):
+	case errors.Is(err, errFenced):
 		s.drop()
-		return nil, errFenced
 	case s.conn.IsClosed():
 		s.conn, s.lost = nil, s.id
 		return nil, errors.Join(errUnknown, err)
@@ -108,14 +97,50 @@ func (s *session) commit(ctx context.Context, g *group) ([][]int64, error) {
 	return nil, err // the server's: it has rolled back
 }
 
-// batch returns the statements that commit g.
-func (s *session) batch(g *group) *pgx.Batch {
-	arguments := []any{s.id, s.number, time.Now().Unix()}
+// inBinary is the format of all parameters and results.
+var inBinary = []int16{pgx.BinaryFormatCode}
+
+// send sends a group on a connection and returns the answer, errFenced where the server gave none. It does what a pgx.Batch would,
+// with parameters that are encoded already.
+func (s *session) send(ctx context.Context, conn *pgx.Conn, g *group) (answer [][]int64, err error) {
+	var b pgconn.Batch
+	queue := func(statement string, parameters ...[]byte) {
+		if err != nil {
+			return
+		}
+		var prepared *pgconn.StatementDescription
+		if prepared, err = conn.Prepare(ctx, statement, statement); err == nil {
+			b.ExecStatement(prepared, parameters, inBinary, inBinary)
+		}
+	}
+	queue(nameTenants, g.named())
+	if g.careful {
+		queue(s.numbering.lock)
+	}
+	statement, parameters := s.statement(g)
+	queue(statement, parameters...)
+	if err != nil {
+		return nil, err
+	}
+	results, err := conn.PgConn().ExecBatch(ctx, &b).ReadAll()
+	if err != nil {
+		return nil, err
+	}
+	rows := results[len(results)-1].Rows
+	if len(rows) == 0 {
+		return nil, errFenced
+	}
+	return answer, conn.TypeMap().Scan(pgtype.Int8ArrayOID, pgx.BinaryFormatCode, rows[0][0], &answer)
+}
+
+// statement returns the statement that commits g, and its parameters.
+func (s *session) statement(g *group) (string, [][]byte) {
+	parameters := [][]byte{[]byte(s.id), integer(s.number), integer(time.Now().Unix())}
 	var kind shape
 	if g.careful {
-		arguments, kind = g.arguments(arguments)
+		parameters, kind = g.arguments(parameters)
 	} else {
-		arguments, kind = g.direct.arguments(arguments), g.direct.shape()
+		parameters, kind = g.direct.arguments(parameters), g.direct.shape()
 	}
 	statement, ok := s.statements[kind]
 	if !ok {
@@ -126,10 +151,7 @@ func (s *session) batch(g *group) *pgx.Batch {
 		}
 		s.statements[kind] = statement
 	}
-	b := named(g.tenants)
-	b.Queue(s.numbering.lock)
-	b.Queue(statement, arguments...)
-	return b
+	return statement, parameters
 }
 
 // outcome finds out about the last commit of the session that was lost, its number: whether it was made, and the answer.

@@ -9,18 +9,20 @@ import (
 
 // numbering is how commands get their places in the feed.
 type numbering struct {
-	lock  string // the statement before the one that writes
-	place string // the place of the nth new command
-	take  string // the statement inside the one that writes that takes the places; %s is how many
+	lock string // the statement before one that looks at rows
+	take string // the statement inside the one that writes that takes %[1]s places; base is the place before the first
 }
 
-// inOrder locks the feed before anything is looked at. The next statement sees all that was committed before, and nobody
-// commits until it has ended: places are dense, and become visible in their order.
+// inOrder locks the feed before any row is looked at or written, and until the transaction has ended: places are dense, and become visible
+// in their order. A statement that looks at rows is preceded by the lock, so that it sees all that was committed before. One
+// that is direct takes places at once: that is the lock.
 var inOrder = numbering{
-	lock:  "SELECT FROM feed WHERE id = 1 FOR UPDATE",
-	place: "(SELECT position FROM feed WHERE id = 1) + nth",
-	take:  "UPDATE feed SET position = position + %s, commits = commits + 1 WHERE id = 1",
+	lock: "SELECT FROM feed WHERE id = 1 FOR UPDATE",
+	take: "UPDATE feed SET position = position + %[1]s, commits = commits + 1 WHERE id = 1 RETURNING position - %[1]s AS base",
 }
+
+// nthPlace is the place of the nth new command.
+const nthPlace = "(SELECT base FROM take) + nth"
 
 // shape says which tables a group writes to, and with which statement: bit 2c for rows of collection c that are put, bit 2c+1 for some that are deleted.
 type shape uint16
@@ -90,14 +92,11 @@ func (n *numbering) statement(s shape) string {
 		}
 	}
 	isNew := fmt.Sprintf("collection = %d AND NOT del AND there IS NULL", driver.Command)
-	take := n.take
-	if take != "" {
-		take = ", take AS (" + fmt.Sprintf(take, "COALESCE((SELECT max(nth) FROM placed), 0)") + ")"
-	}
+	take := fmt.Sprintf(n.take, "COALESCE((SELECT max(nth) FROM counted), 0)")
 	return fmt.Sprintf(`WITH writes AS MATERIALIZED (
-	SELECT w.* FROM unnest($4::int[], $5::int[], $6::int[], $7::text[], $8::text[], $9::bigint[], $10::int[], $11::bigint[], $12::boolean[], $13::boolean[], $14::bigint[], $15::text[])
+	SELECT w.* FROM unnest($4::bigint[], $5::bigint[], $6::bigint[], $7::text[], $8::text[], $9::bigint[], $10::bigint[], $11::bigint[], $12::boolean[], $13::boolean[], $14::bigint[], $15::text[])
 		AS w(batch, num, collection, pk, sk, version, cond, expected, del, deleted, expires, doc)
-	WHERE EXISTS (SELECT FROM session WHERE id = $1 AND NOT fenced)
+	WHERE EXISTS (SELECT FROM session WHERE id = $1::text AND NOT fenced)
 ), seen AS MATERIALIZED (
 	SELECT p.*, r.version AS there, CASE WHEN r.expires BETWEEN 1 AND $3::bigint - 1 THEN NULL ELSE r.version END AS actual, r.position
 	FROM writes p LEFT JOIN LATERAL (%[1]s) AS r(version, expires, position) ON true
@@ -107,13 +106,13 @@ func (n *numbering) statement(s shape) string {
 ), counted AS MATERIALIZED (
 	SELECT *, count(*) FILTER (WHERE %[4]s) OVER (ORDER BY batch, num) AS nth
 	FROM seen WHERE batch <> ALL (ARRAY(SELECT batch FROM failed))
-), placed AS MATERIALIZED (
+), take AS (%[7]s), placed AS MATERIALIZED (
 	SELECT *, CASE WHEN %[4]s THEN %[5]s WHEN collection = %[6]d AND NOT del THEN position END AS place FROM counted
-)%[7]s%[8]s, answer AS (
+)%[8]s, answer AS (
 	SELECT batch, num, (actual IS NOT NULL)::int AS found, COALESCE(actual, 0) AS value FROM failed
 	UNION ALL (SELECT DISTINCT ON (batch) batch, -1, 0, place FROM placed WHERE place IS NOT NULL ORDER BY batch, num DESC)
 )
 UPDATE session SET number = $2::bigint, used = now(), answer = (SELECT array_agg(ARRAY[batch, num, found, value]::bigint[]) FROM answer)
-WHERE id = $1 AND NOT fenced RETURNING answer, pg_notify('`+channel+`', '')::text`,
-		lookups.String(), driver.IfAbsent, driver.IfVersion, isNew, n.place, driver.Command, take, changes.String())
+WHERE id = $1 AND NOT fenced RETURNING answer, pg_notify('`+channel+`', '')`,
+		lookups.String(), driver.IfAbsent, driver.IfVersion, isNew, nthPlace, driver.Command, take, changes.String())
 }
