@@ -104,12 +104,15 @@ func (s *Server) across(t testing.TB) (storage.Across, guard.System) {
 	return across, sys
 }
 
-// Settle waits until every handler has seen every command.
+// Settle waits until every handler has seen every command that was committed before the call, and first until the feed shows them.
 func (s *Server) Settle(t testing.TB) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), 30*time.Second)
 	defer cancel()
 	across, sys := s.across(t)
+	if _, err := across.Advance(ctx); err != nil {
+		t.Fatalf("the feed does not show what was committed: %v", err)
+	}
 	poll := time.NewTicker(2 * time.Millisecond)
 	defer poll.Stop()
 	for {
