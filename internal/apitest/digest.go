@@ -104,19 +104,39 @@ func (s *Server) across(t testing.TB) (storage.Across, guard.System) {
 	return across, sys
 }
 
-// Settle waits until every handler has seen every command.
+// Show waits until the feed shows what was committed before the call. Where an engine's feed follows commits, a stream of events that begins
+// earlier tells of them.
+func (s *Server) Show(t testing.TB) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), 30*time.Second)
+	defer cancel()
+	across, _ := s.across(t)
+	if _, err := across.Advance(ctx); err != nil {
+		t.Fatalf("the feed does not show what was committed: %v", err)
+	}
+}
+
+// Settle waits until every handler has seen every command that was committed before the call.
 func (s *Server) Settle(t testing.TB) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), 30*time.Second)
 	defer cancel()
 	across, sys := s.across(t)
-	poll := time.NewTicker(2 * time.Millisecond)
-	defer poll.Stop()
-	for {
+	standing := func() []projection.Status {
 		handlers, err := s.App.Handlers().Status(ctx, sys)
 		if err != nil {
 			t.Fatal(err)
 		}
+		return handlers
+	}
+	if len(standing()) == 0 {
+		return
+	}
+	s.Show(t)
+	poll := time.NewTicker(2 * time.Millisecond)
+	defer poll.Stop()
+	for {
+		handlers := standing()
 		behind := slices.ContainsFunc(handlers, func(h projection.Status) bool {
 			rest, err := across.Changes(ctx, driver.Position(h.Position), 1)
 			return err != nil || len(rest) > 0

@@ -85,6 +85,7 @@ func TestOBJ(t *testing.T) {
 	})
 	w.attack(t, "OBJ-07", func(a *attack) {
 		a.writing("alpha", "bravo")
+		w.Show(a)
 		stream := apitest.Follow(a, w.URL, ua, "")
 		for n := range 220 {
 			token, code := ub, "bravo"

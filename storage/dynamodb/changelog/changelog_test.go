@@ -39,6 +39,7 @@ func TestOneOrderForAllReaders(t *testing.T) {
 		s.run(s.log(owner))
 	}
 	reader, other := s.log("reader"), s.log("other")
+	s.advanced(reader) // somebody sequences before much is written
 	const writers, records, each = 16, 3, 12
 	done := make(chan struct{})
 	go func() {

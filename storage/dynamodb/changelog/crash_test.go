@@ -1,10 +1,12 @@
 package changelog
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"math/rand/v2"
 	"net/http"
 	"slices"
@@ -319,6 +321,35 @@ func TestOneWhoCannotSequenceGivesUp(t *testing.T) {
 		s.put("order", "A#acme", "1", 1)
 		if got := s.advanced(l); len(got) != 1 {
 			t.Errorf("without %s: the log has %v", refused, got)
+		}
+	}
+}
+
+// A process that ends in the middle of whichever call lets the lease go, and has nothing to warn of.
+func TestEndIsNoTrouble(t *testing.T) {
+	for _, last := range []string{"UpdateItem", "Query", "ListTables", "DescribeTable", "DescribeStream", "GetShardIterator", "GetRecords", "Scan", "TransactWriteItems"} {
+		s := newStore(t, "order", "product")
+		ctx, end := context.WithCancel(t.Context())
+		hold := func(op string) {
+			if op == last {
+				end()
+			}
+		}
+		w := &wire{}
+		w.hold.Store(&hold)
+		c := s.config("a", w)
+		c.DataTables = func(ctx context.Context) ([]string, error) {
+			hold("ListTables")
+			return *s.tables.Load(), ctx.Err()
+		}
+		var warnings bytes.Buffer
+		c.Log = slog.New(slog.NewTextHandler(&warnings, &slog.HandlerOptions{Level: slog.LevelWarn}))
+		New(c).Run(ctx)
+		if warnings.Len() > 0 {
+			t.Errorf("who ends in %s warns: %s", last, &warnings)
+		}
+		if lease, err := s.log("reader").lease(t.Context()); err != nil || lease.fence > 0 && !lease.released {
+			t.Errorf("who ends in %s keeps the lease: %+v (%v)", last, lease, err)
 		}
 	}
 }

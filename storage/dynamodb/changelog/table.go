@@ -3,7 +3,6 @@ package changelog
 import (
 	"cmp"
 	"context"
-	"errors"
 	"slices"
 	"time"
 
@@ -147,6 +146,9 @@ func (s *sequencer) discover(ctx context.Context) error {
 func (s *sequencer) findTables(ctx context.Context) error {
 	names, err := s.cfg.DataTables(ctx)
 	if s.followsAll = err == nil; err != nil {
+		if ctx.Err() != nil { // the sequencer's end is no trouble
+			return ctx.Err()
+		}
 		s.log.WarnContext(ctx, "the data tables can't be listed; trying again", "error", err)
 		return nil
 	}
@@ -174,6 +176,8 @@ func (s *sequencer) describe(ctx context.Context, t *table) (ok bool, err error)
 	problem := ""
 	out, err := s.cfg.DB.DescribeTable(ctx, &dynamodb.DescribeTableInput{TableName: &t.name})
 	switch {
+	case ctx.Err() != nil:
+		return false, ctx.Err()
 	case err != nil:
 		problem = "the table can't be described: " + err.Error()
 	case out.Table.LatestStreamArn == nil || out.Table.StreamSpecification == nil || !aws.ToBool(out.Table.StreamSpecification.StreamEnabled):
@@ -232,6 +236,9 @@ func (s *sequencer) list(ctx context.Context, t *table) error {
 	for {
 		out, err := s.cfg.Streams.DescribeStream(ctx, in)
 		if err != nil {
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
 			t.relist, t.described = true, time.Time{}
 			s.log.WarnContext(ctx, "a stream can't be described; trying again", "table", t.name, "error", err)
 			return nil
@@ -321,7 +328,7 @@ func (s *sequencer) scan(ctx context.Context, t *table) *findings {
 		out, err := s.cfg.DB.Scan(ctx, &dynamodb.ScanInput{TableName: &t.name, ConsistentRead: aws.Bool(true), ExclusiveStartKey: f.next,
 			ProjectionExpression: aws.String("pk, sk, #v"), ExpressionAttributeNames: map[string]string{"#v": "version"}})
 		if err != nil {
-			if !errors.Is(err, context.Canceled) {
+			if ctx.Err() == nil {
 				s.log.WarnContext(ctx, "a table can't be scanned; trying again", "table", t.name, "error", err)
 			}
 			return nil
