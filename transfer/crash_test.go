@@ -17,6 +17,8 @@ import (
 
 	"github.com/tenantry/tenantry"
 	"github.com/tenantry/tenantry/internal/worldtest"
+	"github.com/tenantry/tenantry/storage/dynamodb/dynamodbtest"
+	"github.com/tenantry/tenantry/storage/postgres/postgrestest"
 	"github.com/tenantry/tenantry/storage/sqlite"
 	"github.com/tenantry/tenantry/transfer"
 )
@@ -35,7 +37,15 @@ func TestMain(m *testing.M) {
 		}
 		return
 	}
-	goleak.VerifyTestMain(m)
+	goleak.VerifyTestMain(dynamodbtest.Main(withPostgres{m}))
+}
+
+// withPostgres stops the server that tests started.
+type withPostgres struct{ dynamodbtest.TestingM }
+
+func (m withPostgres) Run() int {
+	defer postgrestest.Stop()
+	return m.TestingM.Run()
 }
 
 // child copies, and tells of every step in a line. It leaves everything to the kill.
