@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/exec"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -86,8 +87,8 @@ func TestKill(t *testing.T) {
 		}
 		phase, died, err := kill(t.Context(), fromDir, toDir, steps)
 		switch {
-		case err != nil: // it came to a copy that died before it had a name, or was through before its kill
-			if lifted, resumed := transfer.Resume(t.Context(), from.side()); resumed != nil || !lifted {
+		case err != nil: // it was through before its kill
+			if lifted, resumed := transfer.Resume(t.Context(), from.side()); resumed != nil || !lifted || strings.Contains(err.Error(), "another copy") {
 				t.Fatalf("round %d: %v, and resuming: %v, %v", round, err, lifted, resumed)
 			}
 		case !died:
@@ -130,6 +131,8 @@ func kill(ctx context.Context, fromDir, toDir string, steps int) (phase string, 
 	if err != nil {
 		return "", false, err
 	}
+	var told strings.Builder
+	cmd.Stderr = &told
 	if err := cmd.Start(); err != nil {
 		return "", false, err
 	}
@@ -144,6 +147,9 @@ func kill(ctx context.Context, fromDir, toDir string, steps int) (phase string, 
 	err = cmd.Wait()
 	if status, ok := cmd.ProcessState.Sys().(syscall.WaitStatus); ok && status.Signal() == syscall.SIGKILL {
 		return phase, true, nil
+	}
+	if err != nil {
+		err = fmt.Errorf("%w: %s", err, told.String())
 	}
 	return phase, false, err
 }

@@ -130,12 +130,19 @@ func (a *app) fill() {
 	a.Helper()
 	for _, code := range []string{"acme", "acme2"} {
 		a.tenant(code)
+		var writing sync.WaitGroup // at once: an engine whose feed comes later lets each wait for its handlers
 		for n := range 40 {
-			for version := range 1 + n%4 {
-				a.put(code, product, fmt.Sprint("p", n), fmt.Sprint("name ", version))
-			}
-			a.put(code, note, fmt.Sprint("n", n), strings.Repeat("long ", n))
+			writing.Go(func() {
+				err := a.try(code, note, fmt.Sprint("n", n), strings.Repeat("long ", n))
+				for version := range 1 + n%4 {
+					err = errors.Join(err, a.try(code, product, fmt.Sprint("p", n), fmt.Sprint("name ", version)))
+				}
+				if err != nil {
+					a.Error(err)
+				}
+			})
 		}
+		writing.Wait()
 		sc := worldtest.Scope(code)
 		for _, user := range []string{"ann", "bob#admin"} {
 			if _, _, err := a.Members().Add(a.Context(), sc, members.Add{UserCode: user + code, Role: "admin"}); err != nil {
