@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -17,8 +18,11 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/tenantry/tenantry"
+	"github.com/tenantry/tenantry/fault"
 	"github.com/tenantry/tenantry/internal/worldtest"
+	"github.com/tenantry/tenantry/storage/driver"
 	"github.com/tenantry/tenantry/storage/dynamodb/dynamodbtest"
+	"github.com/tenantry/tenantry/storage/memory"
 	"github.com/tenantry/tenantry/storage/postgres/postgrestest"
 	"github.com/tenantry/tenantry/storage/sqlite"
 	"github.com/tenantry/tenantry/transfer"
@@ -113,6 +117,33 @@ func TestKill(t *testing.T) {
 	}
 	compared(t, from, open(t, sqlite.At(toDir)))
 	t.Logf("measured: kills by the phase that was told last: %v", killed)
+}
+
+// TestADeadCopierIsFollowedAtOnce has copiers die where they leave the most behind: nobody waits for the terms of what they announced.
+func TestADeadCopierIsFollowedAtOnce(t *testing.T) {
+	for _, phase := range []transfer.Phase{"announced", transfer.Copying, transfer.Comparing, transfer.Paused} {
+		t.Run(string(phase), func(t *testing.T) {
+			src, dst := memory.New(), memory.New()
+			from := open(t, src)
+			from.fill()
+			var dead atomic.Bool
+			die := func(b driver.Batch) error {
+				if dead.Load() {
+					return fault.New(fault.Unavailable, "test", "the process is dead")
+				}
+				dead.Store(phase == "announced" && strings.HasPrefix(b.Writes[0].Record.PK, "PAUSE")) // this one is still made
+				return nil
+			}
+			died := open(t, strict(src, die)).side()
+			_, err := transfer.Copy(t.Context(), died, open(t, strict(dst, die)).side(), transfer.Options{Progress: func(p transfer.Progress) {
+				dead.Store(p.Phase == phase)
+			}})
+			refused(t, "a copier that dies", err, fault.Unavailable)
+			to := open(t, dst)
+			copyAll(t, from, to, transfer.Options{})
+			compared(t, from, to)
+		})
+	}
 }
 
 func compared(t *testing.T, from, to *app) {
