@@ -447,10 +447,25 @@ func (c *copier) finish(ctx context.Context) (Result, error) {
 	if err := c.place(ctx); err != nil {
 		return Result{}, err
 	}
+	if err := c.still(ctx); err != nil {
+		return Result{}, err
+	}
 	if err := c.hold.keep(ctx); err != nil {
 		return Result{}, err
 	}
 	c.at.Done = true
 	open := c.target.pauses.Delete(storage.Row{Owner: systemOwner, SK: storage.PauseOf(c.opts.Tenant)})
 	return result, c.commit(ctx, nil, open, c.target.pauses.Delete(storage.Row{Owner: systemOwner, SK: storage.PauseAnnounced}))
+}
+
+// still fails where the source's feed went on in the pause: a commit that began before the announcement stood still until now.
+func (c *copier) still(ctx context.Context) error {
+	if _, err := c.from.Advance(ctx); err != nil {
+		return err
+	}
+	late, err := c.from.Changes(ctx, driver.Position(c.at.Position), 1)
+	if err == nil && len(late) > 0 {
+		err = fault.New(fault.Unavailable, "transfer.Copy", "the source accepted a command in the pause, which a process sent before it; copy again, what has arrived stays")
+	}
+	return err
 }
