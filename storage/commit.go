@@ -21,8 +21,8 @@ type Change struct {
 
 // Commit writes Changes of the scope's tenant, all or none, and returns the place of the last in the change feed. It fails with
 // *driver.Conflict where another command was first, whose Write is, for a single Change, 0 for the command, 1 for the state, and
-// from SystemOffset(c) on for System, and with fault.Unavailable where writes are paused. All its writes together, and two for
-// pauses, are at most driver.MaxBatch.
+// from SystemOffset(c) on for System, and with fault.Unavailable where writes are paused. All its writes together, and the conditions
+// of pauses, which are one and one for each tenant that the writes are about, are at most driver.MaxBatch.
 func (v View) Commit(ctx context.Context, changes ...Change) (driver.Position, error) {
 	absent := driver.Condition{Kind: driver.IfAbsent}
 	var writes []driver.Write
@@ -38,8 +38,21 @@ func (v View) Commit(ctx context.Context, changes ...Change) (driver.Position, e
 
 // commit makes writes unless the store, or a tenant that they are about, is paused.
 func (v View) commit(ctx context.Context, writes []driver.Write) (driver.Position, error) {
+	return v.commitIf(ctx, writes, v.store.unpaused(ctx, writes))
+}
+
+// repair is commit for writes past the change feed: it fails as in a pause while the store is copied.
+func (v View) repair(ctx context.Context, writes []driver.Write) (driver.Position, error) {
+	conditions, err := v.store.unmoved(ctx, writes)
+	if err != nil {
+		return "", err
+	}
+	return v.commitIf(ctx, writes, conditions)
+}
+
+func (v View) commitIf(ctx context.Context, writes, conditions []driver.Write) (driver.Position, error) {
 	began := v.store.began()
-	position, err := v.store.engine.Commit(ctx, driver.Batch{Writes: append(writes, v.store.unpaused(ctx, writes)...)})
+	position, err := v.store.engine.Commit(ctx, driver.Batch{Writes: append(writes, conditions...)})
 	if lost, ok := errors.AsType[*driver.Conflict](err); ok && lost.Write >= len(writes) {
 		err = paused()
 	}

@@ -92,10 +92,30 @@ func (s *Store) unpaused(ctx context.Context, writes []driver.Write) []driver.Wr
 	}
 	checks := make([]driver.Write, len(sks))
 	for i, sk := range sks {
-		ref := pauseRef(sk)
-		checks[i] = driver.Write{Collection: ref.Collection, Record: &record.Record{PK: ref.PK, SK: ref.SK}, Delete: true, If: driver.Condition{Kind: driver.IfAbsent}}
+		checks[i] = none(sk)
 	}
 	return checks
+}
+
+// none is the condition that a row of PauseWord is not there.
+func none(sk string) driver.Write {
+	ref := pauseRef(sk)
+	return driver.Write{Collection: ref.Collection, Record: &record.Record{PK: ref.PK, SK: ref.SK}, Delete: true, If: driver.Condition{Kind: driver.IfAbsent}}
+}
+
+// unmoved returns the conditions of unpaused, and that no copy is under way: one that changes a row past the change feed, which the copy
+// follows, would be lost on it. The announcement of a copy under way ends by itself, and stays when the copy is done.
+func (s *Store) unmoved(ctx context.Context, writes []driver.Write) ([]driver.Write, error) {
+	found, err := s.engine.Get(ctx, pauseRef(PauseAnnounced))
+	switch {
+	case err != nil:
+		return nil, err
+	case found == nil:
+		return []driver.Write{none(PauseAnnounced)}, nil
+	case found.TTL != 0:
+		return nil, paused()
+	}
+	return s.unpaused(ctx, writes), nil
 }
 
 func paused() error {

@@ -8,6 +8,8 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/exec"
+	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -16,7 +18,12 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/tenantry/tenantry"
+	"github.com/tenantry/tenantry/fault"
 	"github.com/tenantry/tenantry/internal/worldtest"
+	"github.com/tenantry/tenantry/storage/driver"
+	"github.com/tenantry/tenantry/storage/dynamodb/dynamodbtest"
+	"github.com/tenantry/tenantry/storage/memory"
+	"github.com/tenantry/tenantry/storage/postgres/postgrestest"
 	"github.com/tenantry/tenantry/storage/sqlite"
 	"github.com/tenantry/tenantry/transfer"
 )
@@ -35,7 +42,15 @@ func TestMain(m *testing.M) {
 		}
 		return
 	}
-	goleak.VerifyTestMain(m)
+	goleak.VerifyTestMain(dynamodbtest.Main(withPostgres{m}))
+}
+
+// withPostgres stops the server that tests started.
+type withPostgres struct{ dynamodbtest.TestingM }
+
+func (m withPostgres) Run() int {
+	defer postgrestest.Stop()
+	return m.TestingM.Run()
 }
 
 // child copies, and tells of every step in a line. It leaves everything to the kill.
@@ -76,8 +91,8 @@ func TestKill(t *testing.T) {
 		}
 		phase, died, err := kill(t.Context(), fromDir, toDir, steps)
 		switch {
-		case err != nil: // it came to a copy that died before it had a name, or was through before its kill
-			if lifted, resumed := transfer.Resume(t.Context(), from.side()); resumed != nil || !lifted {
+		case err != nil: // it was through before its kill
+			if lifted, resumed := transfer.Resume(t.Context(), from.side()); resumed != nil || !lifted || strings.Contains(err.Error(), "another copy") {
 				t.Fatalf("round %d: %v, and resuming: %v, %v", round, err, lifted, resumed)
 			}
 		case !died:
@@ -104,6 +119,33 @@ func TestKill(t *testing.T) {
 	t.Logf("measured: kills by the phase that was told last: %v", killed)
 }
 
+// TestADeadCopierIsFollowedAtOnce has copiers die where they leave the most behind: nobody waits for the terms of what they announced.
+func TestADeadCopierIsFollowedAtOnce(t *testing.T) {
+	for _, phase := range []transfer.Phase{"announced", transfer.Copying, transfer.Comparing, transfer.Paused} {
+		t.Run(string(phase), func(t *testing.T) {
+			src, dst := memory.New(), memory.New()
+			from := open(t, src)
+			from.fill()
+			var dead atomic.Bool
+			die := func(b driver.Batch) error {
+				if dead.Load() {
+					return fault.New(fault.Unavailable, "test", "the process is dead")
+				}
+				dead.Store(phase == "announced" && strings.HasPrefix(b.Writes[0].Record.PK, "PAUSE")) // this one is still made
+				return nil
+			}
+			died := open(t, strict(src, die)).side()
+			_, err := transfer.Copy(t.Context(), died, open(t, strict(dst, die)).side(), transfer.Options{Progress: func(p transfer.Progress) {
+				dead.Store(p.Phase == phase)
+			}})
+			refused(t, "a copier that dies", err, fault.Unavailable)
+			to := open(t, dst)
+			copyAll(t, from, to, transfer.Options{})
+			compared(t, from, to)
+		})
+	}
+}
+
 func compared(t *testing.T, from, to *app) {
 	t.Helper()
 	if diff := cmp.Diff(from.rows(records...), to.rows(records...)); diff != "" {
@@ -120,6 +162,8 @@ func kill(ctx context.Context, fromDir, toDir string, steps int) (phase string, 
 	if err != nil {
 		return "", false, err
 	}
+	var told strings.Builder
+	cmd.Stderr = &told
 	if err := cmd.Start(); err != nil {
 		return "", false, err
 	}
@@ -134,6 +178,9 @@ func kill(ctx context.Context, fromDir, toDir string, steps int) (phase string, 
 	err = cmd.Wait()
 	if status, ok := cmd.ProcessState.Sys().(syscall.WaitStatus); ok && status.Signal() == syscall.SIGKILL {
 		return phase, true, nil
+	}
+	if err != nil {
+		err = fmt.Errorf("%w: %s", err, told.String())
 	}
 	return phase, false, err
 }

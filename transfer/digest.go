@@ -1,19 +1,14 @@
 package transfer
 
 import (
-	"context"
 	"crypto/sha256"
+	"encoding/binary"
 	"encoding/hex"
-	"hash"
 	"maps"
+	"math/bits"
 	"slices"
-	"strings"
-	"sync"
-	"time"
 
-	"github.com/tenantry/tenantry/fault"
 	"github.com/tenantry/tenantry/record"
-	"github.com/tenantry/tenantry/storage"
 	"github.com/tenantry/tenantry/storage/driver"
 )
 
@@ -23,58 +18,20 @@ type Digest struct {
 	Records    int64  `json:"records"`
 	Commands   int64  `json:"commands"`
 	History    int64  `json:"history"`
-	Digest     string `json:"digest"` // SHA-256 in hexadecimal, of the rows in the order of collection, pk, sk and version
+	Digest     string `json:"digest"` // in hexadecimal, the sum of the rows' SHA-256 modulo 2^256
 }
 
-// sum is a Digest that is being made.
-type sum struct {
-	Digest
-	hash hash.Hash
+// mark is what a row adds to the digest of its tenant; the zero mark is that of no row.
+type mark struct {
+	there bool
+	hash  [sha256.Size]byte
 }
 
-// soon is how long a row of the system must live on to be compared: it could expire between one store and the other.
-const soon = time.Hour
-
-// digests returns the digests of what is copied, by tenant.
-func digests(ctx context.Context, across storage.Across, sel selection, horizon int64, renew func(context.Context) error) (map[string]Digest, error) {
-	sums := map[string]*sum{}
-	var text []byte
-	for _, collection := range driver.Collections() {
-		rows := &stream{across: across, sel: sel, collection: collection, renew: renew}
-		for {
-			row, err := rows.next(ctx)
-			if err != nil {
-				return nil, err
-			}
-			if row == nil {
-				break
-			}
-			if collection == driver.System && row.TTL > 0 && row.TTL < horizon {
-				continue
-			}
-			s := sums[rows.owner]
-			if s == nil {
-				s = &sum{Digest: Digest{TenantCode: rows.owner}, hash: sha256.New()}
-				sums[rows.owner] = s
-			}
-			text = appendRow(text[:0], collection, row)
-			s.hash.Write(text)
-			switch collection {
-			case driver.Data:
-				s.Records++
-			case driver.Command:
-				s.Commands++
-			case driver.History:
-				s.History++
-			}
-		}
+func markOf(c driver.Collection, row *record.Record) mark {
+	if row == nil {
+		return mark{}
 	}
-	out := make(map[string]Digest, len(sums))
-	for owner, s := range sums {
-		s.Digest.Digest = hex.EncodeToString(s.hash.Sum(nil))
-		out[owner] = s.Digest
-	}
-	return out, nil
+	return mark{true, sha256.Sum256(appendRow(nil, c, row))}
 }
 
 // appendRow appends the canonical text of a row. None is the beginning of another's: a document ends where its brace is closed.
@@ -85,50 +42,61 @@ func appendRow(dst []byte, c driver.Collection, row *record.Record) []byte {
 	return append(record.AppendDoc(append(dst, 0), row), '\n')
 }
 
-// compare reads both stores to their end and returns what they have in common. Where they differ, it makes the target as the source is, once.
-func (c *copier) compare(ctx context.Context) (Result, error) {
-	for attempt := range 2 {
-		c.tell(Comparing)
-		from, to, err := c.both(ctx)
-		if err != nil {
-			return Result{}, err
-		}
-		differ := differing(from, to)
-		if len(differ) == 0 {
-			return c.result(from), nil
-		}
-		if attempt > 0 {
-			return Result{}, fault.New(fault.Internal, "transfer.Copy", "source and target differ in %d tenants (%s); verify both with tenantry verify, and copy again",
-				len(differ), strings.Join(differ[:min(3, len(differ))], ", "))
-		}
-		for _, collection := range []driver.Collection{driver.Command, driver.Data, driver.History, driver.System} {
-			if err := c.reconcile(ctx, collection); err != nil {
-				return Result{}, err
-			}
-		}
-	}
-	panic("unreachable")
+// book is the digests of a store, by tenant. Rows are counted in any order, and can be taken out again.
+type book map[string]*sum
+
+type sum struct {
+	Digest
+	total [4]uint64 // the least significant first
 }
 
-// both returns the digests of the two stores, which are read side by side.
-func (c *copier) both(ctx context.Context) (from, to map[string]Digest, err error) {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	horizon := time.Now().Add(soon).Unix()
-	var reading sync.WaitGroup
-	reading.Go(func() {
-		digests, err := digests(ctx, c.to.Across, c.sel, horizon, nil)
-		if err != nil {
-			cancel(err)
-		}
-		to = digests
-	})
-	from, err = digests(ctx, c.from.Across, c.sel, horizon, c.hold.renew)
-	if err != nil {
-		cancel(err)
+// count adds a row's mark to its tenant's digest.
+func (b book) count(owner string, c driver.Collection, m mark) { b.change(owner, c, m, bits.Add64, 1) }
+
+// remove takes a row that was counted out again.
+func (b book) remove(owner string, c driver.Collection, m mark) {
+	b.change(owner, c, m, bits.Sub64, -1)
+}
+
+func (b book) change(owner string, c driver.Collection, m mark, op func(x, y, carry uint64) (uint64, uint64), n int64) {
+	if !m.there {
+		return
 	}
-	reading.Wait()
-	return from, to, context.Cause(ctx)
+	s := b[owner]
+	if s == nil {
+		s = &sum{Digest: Digest{TenantCode: owner}}
+		b[owner] = s
+	}
+	var carry uint64
+	for i := range s.total {
+		s.total[i], carry = op(s.total[i], binary.LittleEndian.Uint64(m.hash[8*i:]), carry)
+	}
+	switch c {
+	case driver.Data:
+		s.Records += n
+	case driver.Command:
+		s.Commands += n
+	case driver.History:
+		s.History += n
+	}
+}
+
+// digests returns the digests as they stand; a tenant whose rows were all taken out has none.
+func (b book) digests() map[string]Digest {
+	out := make(map[string]Digest, len(b))
+	for owner, s := range b {
+		if *s == (sum{Digest: Digest{TenantCode: owner}}) {
+			continue
+		}
+		var text []byte
+		for _, word := range s.total {
+			text = binary.LittleEndian.AppendUint64(text, word)
+		}
+		d := s.Digest
+		d.Digest = hex.EncodeToString(text)
+		out[owner] = d
+	}
+	return out
 }
 
 // differing returns the tenants whose digests differ, ordered.

@@ -1,6 +1,9 @@
 package transfer
 
 import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"github.com/tenantry/tenantry/record"
@@ -29,5 +32,40 @@ func TestADigestTellsRowsApart(t *testing.T) {
 			}
 			seen[text] = name
 		}
+	}
+}
+
+// TestABookForgetsOrder counts rows in any order, takes some out, and knows a row that is counted twice from one that is not there.
+func TestABookForgetsOrder(t *testing.T) {
+	var marks []mark
+	for n := range 50 {
+		marks = append(marks, markOf(driver.Data, &record.Record{PK: "A#acme", SK: fmt.Sprint(n), Version: 1}))
+	}
+	whole, changed := book{}, book{}
+	for _, m := range marks {
+		whole.count("acme", driver.Data, m)
+	}
+	for _, n := range rand.Perm(len(marks)) {
+		changed.count("acme", driver.Data, marks[n])
+		changed.count("acme", driver.Data, marks[0])
+		changed.remove("acme", driver.Data, marks[0])
+	}
+	if differ := differing(whole.digests(), changed.digests()); len(differ) != 0 {
+		t.Error("the same rows in another order have another digest")
+	}
+	for name, more := range map[string][]mark{"a row more": marks[:1], "a row twice more": {marks[0], marks[0]}, "another row": marks[1:2]} {
+		twice := book{}
+		for _, m := range slices.Concat(more, marks) {
+			twice.count("acme", driver.Command, m) // the collection's name is in the mark
+		}
+		if twice.digests()["acme"].Digest == whole.digests()["acme"].Digest {
+			t.Errorf("%s is not told", name)
+		}
+	}
+	for _, m := range marks {
+		changed.remove("acme", driver.Data, m)
+	}
+	if left := changed.digests(); len(left) != 0 {
+		t.Errorf("all rows were taken out, and there is %v", left)
 	}
 }

@@ -10,9 +10,10 @@ import (
 	"github.com/tenantry/tenantry/storage/driver"
 )
 
-// A page of changes makes at most three writes each, and with how far the copy is one commit; one of large records is cut.
+// A page of changes makes at most three writes each, one that notes its partition, and one that says how far the copy is: a commit of no more
+// than driver.MaxBatch. One of large records is cut.
 const (
-	changesAtOnce = 32
+	changesAtOnce = 24
 	bytesAtOnce   = 2 << 20
 )
 
@@ -22,7 +23,7 @@ const few = 500
 // approach follows the feed of a source that is used, until few commands are left or the source is as fast as the copy.
 func (c *copier) approach(ctx context.Context) error {
 	for before := int64(math.MaxInt64); ; {
-		end, err := c.from.End(ctx)
+		end, err := c.from.Advance(ctx)
 		if err != nil || end == "" {
 			return err
 		}
@@ -38,9 +39,9 @@ func (c *copier) approach(ctx context.Context) error {
 	}
 }
 
-// follow replays what the source's feed holds behind the place that the copy came to, up to a position or, where that is "" or gone, to the end.
+// follow replays what the source's feed holds behind the place that the copy came to, up to a position or, where that is gone, to the end.
 func (c *copier) follow(ctx context.Context, until driver.Position) error {
-	for until == "" || c.at.Position != string(until) {
+	for c.at.Position != string(until) {
 		changes, err := c.from.Changes(ctx, driver.Position(c.at.Position), changesAtOnce)
 		if err != nil || len(changes) == 0 {
 			return err
@@ -50,6 +51,9 @@ func (c *copier) follow(ctx context.Context, until driver.Position) error {
 		}
 		for len(changes) > 0 {
 			if err := c.hold.renew(ctx); err != nil {
+				return err
+			}
+			if err := c.landmark(ctx); err != nil {
 				return err
 			}
 			n, err := c.replay(ctx, changes)
@@ -64,8 +68,11 @@ func (c *copier) follow(ctx context.Context, until driver.Position) error {
 }
 
 func (c *copier) phase() Phase {
-	if c.hold.pausing.Version > 0 {
+	switch {
+	case c.hold.pausing.Version > 0:
 		return Paused
+	case c.ledger != nil:
+		return Comparing
 	}
 	return Copying
 }

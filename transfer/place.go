@@ -2,7 +2,6 @@ package transfer
 
 import (
 	"context"
-	"time"
 
 	"github.com/tenantry/tenantry/fault"
 	"github.com/tenantry/tenantry/record"
@@ -46,10 +45,7 @@ func (c *copier) standing(ctx context.Context) (map[string]int64, error) {
 // place puts the handlers of the target where those of the source are: none runs again for a command that it has seen, none misses one.
 // Checkpoints are read before what is set aside: a handler that goes on meanwhile leaves commands that run twice, never one that is lost.
 func (c *copier) place(ctx context.Context) error {
-	if err := c.settle(ctx); err != nil {
-		return err
-	}
-	end, err := c.to.End(ctx)
+	end, err := c.to.Advance(ctx) // where an engine gives commands their places later, it waits for them
 	if err != nil {
 		return err
 	}
@@ -72,36 +68,25 @@ func (c *copier) place(ctx context.Context) error {
 	return c.commit(ctx, nil, writes...)
 }
 
-// settle waits until the target's feed has what arrived, where an engine gives commands their places later.
-func (c *copier) settle(ctx context.Context) error {
-	tick := time.NewTicker(50 * time.Millisecond)
-	defer tick.Stop()
-	deadline := time.Now().Add(30 * time.Second)
-	position, count := driver.Position(""), int64(0)
-	for {
-		_, looked, last, err := c.to.ChangedKeys(ctx, position, 1000, nil)
-		if err != nil {
-			return err
-		}
-		if count += int64(looked); looked > 0 {
-			position = last
-			continue
-		}
-		if count >= c.at.Commands {
-			return nil
-		}
-		if time.Now().After(deadline) {
-			return fault.New(fault.Unavailable, "transfer.Copy", "the target's change feed does not have all commands yet; copy again, what has arrived stays")
-		}
-		if err := c.hold.renew(ctx); err != nil {
-			return err
-		}
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
+// landmark is a place in the source's feed, and one in the target's that lies before everything that was copied from behind the first.
+type landmark struct {
+	from, to driver.Position
+	commands int64
+}
+
+// landmarkEvery is how many commands lie between two landmarks.
+const landmarkEvery = 1000
+
+// landmark notes where the copy is, now and then.
+func (c *copier) landmark(ctx context.Context) error {
+	if n := len(c.landmarks); n > 0 && c.at.Commands-c.landmarks[n-1].commands < landmarkEvery {
+		return nil
 	}
+	end, err := c.to.End(ctx)
+	if err == nil {
+		c.landmarks = append(c.landmarks, landmark{driver.Position(c.at.Position), end, c.at.Commands})
+	}
+	return err
 }
 
 // tenantPlaces puts the target's own handlers behind the tenant that arrived.
@@ -130,10 +115,18 @@ func (c *copier) storePlaces(ctx context.Context, end driver.Position) ([]storag
 		if err := row.Value.Decode(&at); err != nil {
 			return nil, err
 		}
-		position := end
+		position := driver.Position("")
 		unseen, err := c.unseen(ctx, driver.Position(at.Position))
-		if err == nil && len(unseen) > 0 {
-			position, err = c.before(ctx, unseen)
+		if err == nil && len(unseen) == 0 {
+			position = end
+		} else if err == nil {
+			for _, l := range c.landmarks {
+				if l.from.Compare(driver.Position(at.Position)) > 0 {
+					break
+				}
+				position = l.to
+			}
+			position, err = c.before(ctx, position, unseen)
 		}
 		if err != nil {
 			return nil, err
@@ -172,8 +165,8 @@ func (c *copier) unseen(ctx context.Context, position driver.Position) (map[driv
 	}
 }
 
-// before returns the place in the target's feed in front of the first of some commands, "" for the beginning.
-func (c *copier) before(ctx context.Context, refs map[driver.Ref]bool) (position driver.Position, err error) {
+// before returns the place in the target's feed in front of the first of some commands, of which none stands before position.
+func (c *copier) before(ctx context.Context, position driver.Position, refs map[driver.Ref]bool) (driver.Position, error) {
 	for {
 		changes, err := c.to.Changes(ctx, position, 100)
 		if err != nil || len(changes) == 0 {

@@ -13,19 +13,63 @@ import (
 const writesAtOnce = 90
 
 // reconcile makes the rows of a collection in the target those of the source: what differs is put, what is too much is removed. It is
-// for what the feed doesn't tell: what the system keeps, and rows that another framework, or a repair, wrote past it.
+// for what the feed doesn't tell.
 func (c *copier) reconcile(ctx context.Context, collection driver.Collection) error {
-	theirs := &stream{across: c.from.Across, sel: c.sel, collection: collection, renew: c.hold.renew}
-	ours := &stream{across: c.to.Across, sel: c.sel, collection: collection}
-	var writes []driver.Write
-	size := 0
-	flush := func() (err error) {
-		if len(writes) > 0 {
-			err = c.commit(ctx, writes)
+	mend := mending{copier: c}
+	err := c.abreast(ctx, collection, func(_ string, from, to *record.Record) error {
+		if from != nil && to != nil && same(from, to) {
+			return nil
 		}
-		writes, size = nil, 0
+		return mend.row(ctx, collection, from, to)
+	})
+	if err != nil {
 		return err
 	}
+	return mend.flush(ctx)
+}
+
+// mending is writes that make rows of the target what they are in the source. It commits them, but for the last; flush commits these.
+type mending struct {
+	copier *copier
+	writes []driver.Write
+	size   int
+}
+
+// row makes the row to, nil where the target has none, the row from, nil where it is to be removed.
+func (m *mending) row(ctx context.Context, collection driver.Collection, from, to *record.Record) error {
+	w := driver.Write{Collection: collection, Record: from}
+	switch {
+	case from == nil:
+		w.Record, w.Delete = to, true
+	case to == nil:
+		w.If = driver.Condition{Kind: driver.IfAbsent}
+	}
+	if len(m.writes) >= writesAtOnce || m.size+len(w.Record.Attributes) > bytesAtOnce {
+		if err := m.flush(ctx); err != nil {
+			return err
+		}
+	}
+	m.writes = append(m.writes, w)
+	m.size += len(w.Record.Attributes)
+	if collection == driver.Data {
+		m.writes = append(m.writes, m.copier.note(w.Record)...)
+	}
+	return nil
+}
+
+func (m *mending) flush(ctx context.Context) (err error) {
+	if len(m.writes) > 0 {
+		err = m.copier.commit(ctx, m.writes)
+	}
+	m.writes, m.size = nil, 0
+	return err
+}
+
+// abreast reads a collection of both stores in the order of its keys, and tells each of every row that either has: from in the source, to
+// in the target, nil where there is none.
+func (c *copier) abreast(ctx context.Context, collection driver.Collection, each func(owner string, from, to *record.Record) error) error {
+	theirs := &stream{across: c.from.Across, sel: c.sel, collection: collection, renew: c.hold.renew}
+	ours := &stream{across: c.to.Across, sel: c.sel, collection: collection}
 	from, err := theirs.next(ctx)
 	if err != nil {
 		return err
@@ -36,38 +80,25 @@ func (c *copier) reconcile(ctx context.Context, collection driver.Collection) er
 	}
 	for from != nil || to != nil {
 		order := order(collection, from, to)
-		w := driver.Write{Collection: collection}
 		switch {
 		case order < 0:
-			w.Record, w.If = from, driver.Condition{Kind: driver.IfAbsent}
+			err = each(theirs.owner, from, nil)
 		case order > 0:
-			w.Record, w.Delete = to, true
-		case !same(from, to):
-			w.Record = from
+			err = each(ours.owner, nil, to)
+		default:
+			err = each(theirs.owner, from, to)
 		}
-		if w.Record != nil {
-			if len(writes) >= writesAtOnce || size+len(w.Record.Attributes) > bytesAtOnce {
-				if err := flush(); err != nil {
-					return err
-				}
-			}
-			writes = append(writes, w)
-			if size += len(w.Record.Attributes); collection == driver.Data {
-				writes = append(writes, c.note(w.Record)...)
-			}
+		if err == nil && order <= 0 {
+			from, err = theirs.next(ctx)
 		}
-		if order <= 0 {
-			if from, err = theirs.next(ctx); err != nil {
-				return err
-			}
+		if err == nil && order >= 0 {
+			to, err = ours.next(ctx)
 		}
-		if order >= 0 {
-			if to, err = ours.next(ctx); err != nil {
-				return err
-			}
+		if err != nil {
+			return err
 		}
 	}
-	return flush()
+	return nil
 }
 
 // order compares the keys of two rows of one collection; nil stands behind every row.

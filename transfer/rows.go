@@ -34,6 +34,7 @@ var rules = map[string]rule{
 
 	"ANSWER":          stays, // the receipt keeps the effect from happening twice
 	"REFRESH":         stays, // sessions, whose tokens the source's keys signed: users switch again
+	"SECRET":          stays, // keys, sealed under the source's master key
 	"LEASE":           stays,
 	"EPOCH":           stays, // older versions wrote it
 	copyWord:          stays,

@@ -4,8 +4,8 @@
 //
 // Commands are replayed in the order of the source's change feed: each arrives in one commit with the state that it made and the state
 // that it replaced, so that the target is a sound store at every moment, and its feed has every record's versions in their order. The
-// copy follows the feed to its end, then pauses the source's writes for what is left, compares the SHA-256 of all rows of every tenant in
-// both stores, and only then is done. The pause is exact: a commit that began before it either is copied or fails; see
+// copy follows the feed to its end and compares both stores, row by row, while the source is used. Then it pauses the source's writes, copies and
+// compares what changed since, and is done only where the digests of every tenant are equal. The pause is exact: a commit that began before it either is copied or fails; see
 // storage.PauseNotice. It ends by itself when the copier dies, and a copy whose pause ended is not done.
 //
 // How far the copy came stands in the target, in the commit of what it says: a copy that was killed goes on when Copy is called
@@ -53,8 +53,8 @@ type Phase string
 // The phases, in their order.
 const (
 	Copying   Phase = "copying"   // the source is used meanwhile
-	Paused    Phase = "paused"    // what is left; the source accepts no writes
-	Comparing Phase = "comparing" // both stores are read to their end; the source accepts no writes
+	Comparing Phase = "comparing" // both stores are read to their end, and what comes is copied; the source is used meanwhile
+	Paused    Phase = "paused"    // what is left is copied and compared; the source accepts no writes
 	Done      Phase = "done"
 )
 
@@ -93,6 +93,8 @@ type copier struct {
 	hold           hold        // on the source
 	row            storage.Row // of progress, as it stands in the target
 	at             state
+	ledger         *ledger         // nil until both stores are compared
+	landmarks      []landmark      // in their order
 	noted          map[string]bool // partitions of the common tenant that are noted in the target
 }
 
@@ -117,7 +119,7 @@ func Copy(ctx context.Context, from, to Side, opts Options) (result Result, err 
 		return Result{}, err
 	}
 	if err := c.begin(ctx, from, to); err != nil {
-		return Result{}, errors.Join(err, c.hold.lift(ctx))
+		return Result{}, errors.Join(err, c.hold.lift(ctx), c.forget(ctx))
 	}
 	defer func() {
 		if err != nil {
@@ -127,11 +129,15 @@ func Copy(ctx context.Context, from, to Side, opts Options) (result Result, err 
 	if err := c.approach(ctx); err != nil {
 		return Result{}, err
 	}
-	if err := c.reconcile(ctx, driver.System); err != nil {
-		return Result{}, err
-	}
-	if err := c.approach(ctx); err != nil {
-		return Result{}, err
+	for _, step := range []func() error{
+		func() error { return c.reconcile(ctx, driver.System) },
+		func() error { return c.compare(ctx) },
+		func() error { return c.reconcile(ctx, driver.System) }, // again: comparing takes long
+		func() error { return c.approach(ctx) },
+	} {
+		if err := step(); err != nil {
+			return Result{}, err
+		}
 	}
 	began, err := c.hold.pause(ctx)
 	if err != nil {
@@ -247,9 +253,14 @@ func (c *copier) load(ctx context.Context) error {
 		return err
 	}
 	c.row = row
-	if row.Version == 0 {
+	if row.Version == 0 { // it has its name before it announces anything: whoever finds what a killed one left knows it by that
 		c.at = state{Copy: record.NewID()}
-		return nil
+		progress, err := c.progress()
+		if err == nil {
+			err = lost(c.target.copies.Commit(ctx, progress))
+		}
+		c.row.Version++
+		return err
 	}
 	if err := row.Value.Decode(&c.at); err != nil {
 		return err
@@ -257,11 +268,24 @@ func (c *copier) load(ctx context.Context) error {
 	if c.at.Done {
 		return fault.New(fault.AlreadyExists, "transfer.Copy", "the copy is done; point the servers to the target, or let the source accept writes again (--resume-writes) and copy into another store")
 	}
+	if c.at.Source == "" {
+		return nil
+	}
 	source, err := c.identity(ctx)
 	if err == nil && source.ID != c.at.Source {
 		err = fault.New(fault.AlreadyExists, "transfer.Copy", "the target holds a part of a copy of another store; name an empty one")
 	}
 	return err
+}
+
+// forget takes the name of a copy that didn't begin out of the target.
+func (c *copier) forget(ctx context.Context) error {
+	if c.at.Source != "" || c.row.Version == 0 {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	defer cancel()
+	return c.target.copies.Commit(ctx, c.target.copies.Delete(c.row))
 }
 
 // origin is what a store is known by to copies of it.
@@ -330,7 +354,8 @@ func (c *copier) first(ctx context.Context) (err error) {
 		return err
 	}
 	if err := c.empty(ctx); err != nil { // looked at again, now that nobody else writes
-		return errors.Join(err, c.target.copies.Commit(ctx, c.target.copies.Delete(c.row), c.target.pauses.Delete(arriving), c.target.pauses.Delete(pause)))
+		c.at.Source = ""
+		return errors.Join(err, c.target.pauses.Commit(ctx, c.target.pauses.Delete(arriving), c.target.pauses.Delete(pause)))
 	}
 	return nil
 }
@@ -380,6 +405,9 @@ func (c *copier) commit(ctx context.Context, writes []driver.Write, kept ...stor
 	if err != nil {
 		return err
 	}
+	if err := c.touch(ctx, writes); err != nil {
+		return err
+	}
 	err = c.to.Commit(ctx, writes, append([]storage.SystemWrite{progress}, kept...)...)
 	conflict, ok := errors.AsType[*driver.Conflict](err)
 	switch {
@@ -405,17 +433,21 @@ func lost(err error) error {
 // finish copies what is left while the source is paused, compares, and hands over.
 func (c *copier) finish(ctx context.Context) (Result, error) {
 	c.tell(Paused)
-	if err := c.follow(ctx, ""); err != nil {
+	end, err := c.from.Advance(ctx)
+	if err != nil {
 		return Result{}, err
 	}
-	if err := c.reconcile(ctx, driver.System); err != nil {
+	if err := c.follow(ctx, end); err != nil {
 		return Result{}, err
 	}
-	result, err := c.compare(ctx)
+	result, err := c.conclude(ctx)
 	if err != nil {
 		return Result{}, err
 	}
 	if err := c.place(ctx); err != nil {
+		return Result{}, err
+	}
+	if err := c.still(ctx); err != nil {
 		return Result{}, err
 	}
 	if err := c.hold.keep(ctx); err != nil {
@@ -424,4 +456,16 @@ func (c *copier) finish(ctx context.Context) (Result, error) {
 	c.at.Done = true
 	open := c.target.pauses.Delete(storage.Row{Owner: systemOwner, SK: storage.PauseOf(c.opts.Tenant)})
 	return result, c.commit(ctx, nil, open, c.target.pauses.Delete(storage.Row{Owner: systemOwner, SK: storage.PauseAnnounced}))
+}
+
+// still fails where the source's feed went on in the pause: a commit that began before the announcement stood still until now.
+func (c *copier) still(ctx context.Context) error {
+	if _, err := c.from.Advance(ctx); err != nil {
+		return err
+	}
+	late, err := c.from.Changes(ctx, driver.Position(c.at.Position), 1)
+	if err == nil && len(late) > 0 {
+		err = fault.New(fault.Unavailable, "transfer.Copy", "the source accepted a command in the pause, which a process sent before it; copy again, what has arrived stays")
+	}
+	return err
 }

@@ -23,7 +23,11 @@ import (
 	"github.com/tenantry/tenantry/projection"
 	"github.com/tenantry/tenantry/record"
 	"github.com/tenantry/tenantry/storage/driver"
+	"github.com/tenantry/tenantry/storage/dynamodb"
+	"github.com/tenantry/tenantry/storage/dynamodb/dynamodbtest"
 	"github.com/tenantry/tenantry/storage/memory"
+	"github.com/tenantry/tenantry/storage/postgres"
+	"github.com/tenantry/tenantry/storage/postgres/postgrestest"
 	"github.com/tenantry/tenantry/storage/sqlite"
 	"github.com/tenantry/tenantry/tenants"
 	"github.com/tenantry/tenantry/transfer"
@@ -126,12 +130,19 @@ func (a *app) fill() {
 	a.Helper()
 	for _, code := range []string{"acme", "acme2"} {
 		a.tenant(code)
+		var writing sync.WaitGroup // at once: an engine whose feed comes later lets each wait for its handlers
 		for n := range 40 {
-			for version := range 1 + n%4 {
-				a.put(code, product, fmt.Sprint("p", n), fmt.Sprint("name ", version))
-			}
-			a.put(code, note, fmt.Sprint("n", n), strings.Repeat("long ", n))
+			writing.Go(func() {
+				err := a.try(code, note, fmt.Sprint("n", n), strings.Repeat("long ", n))
+				for version := range 1 + n%4 {
+					err = errors.Join(err, a.try(code, product, fmt.Sprint("p", n), fmt.Sprint("name ", version)))
+				}
+				if err != nil {
+					a.Error(err)
+				}
+			})
 		}
+		writing.Wait()
 		sc := worldtest.Scope(code)
 		for _, user := range []string{"ann", "bob#admin"} {
 			if _, _, err := a.Members().Add(a.Context(), sc, members.Add{UserCode: user + code, Role: "admin"}); err != nil {
@@ -199,9 +210,32 @@ func refused(t testing.TB, what string, err error, want fault.Code) {
 
 // directions are the pairs of stores that copies are tried between.
 func directions(t *testing.T, test func(t *testing.T, from, to driver.Source)) {
-	t.Run("sqlite to memory", func(t *testing.T) { test(t, sqlite.At(t.TempDir()), memory.New()) })
-	t.Run("memory to sqlite", func(t *testing.T) { test(t, memory.New(), sqlite.At(t.TempDir())) })
-	t.Run("sqlite to sqlite", func(t *testing.T) { test(t, sqlite.At(t.TempDir()), sqlite.At(t.TempDir())) })
+	stores := map[string]func(testing.TB) driver.Source{
+		"memory":   func(testing.TB) driver.Source { return memory.New() },
+		"sqlite":   func(t testing.TB) driver.Source { return sqlite.At(t.TempDir()) },
+		"postgres": func(t testing.TB) driver.Source { return postgres.At(postgrestest.New(t), postgres.Options{}) },
+		"dynamodb": tables,
+	}
+	for _, pair := range [][2]string{{"memory", "sqlite"}, {"sqlite", "memory"}, {"sqlite", "sqlite"}, {"sqlite", "postgres"}, {"postgres", "sqlite"},
+		{"sqlite", "dynamodb"}, {"dynamodb", "sqlite"}, {"postgres", "dynamodb"}} {
+		t.Run(pair[0]+" to "+pair[1], func(t *testing.T) { test(t, stores[pair[0]](t), stores[pair[1]](t)) })
+	}
+}
+
+// tables makes DynamoDB tables for the entity types of these tests.
+func tables(t testing.TB) driver.Source {
+	t.Helper()
+	srv := dynamodbtest.New(t)
+	types := []string{product.String(), note.String()}
+	for _, typ := range tenantry.Declarations() {
+		types = append(types, typ.Name.String())
+	}
+	cfg := dynamodb.Config{Prefix: srv.Prefix, Endpoint: srv.Endpoint, Region: srv.Region, Credentials: srv.Credentials, Blobs: dynamodb.Directory(t.TempDir()),
+		Module: func(string) string { return "all" }}
+	if _, err := dynamodb.CreateTables(t.Context(), cfg, types...); err != nil {
+		t.Fatal(err)
+	}
+	return dynamodb.At(cfg)
 }
 
 func TestAWholeStore(t *testing.T) {
@@ -377,7 +411,7 @@ func TestAPauseThatEndedIsNoCopy(t *testing.T) {
 	from.fill()
 	lifted := false
 	_, err := transfer.Copy(t.Context(), from.side(), to.side(), transfer.Options{Progress: func(p transfer.Progress) {
-		if p.Phase == transfer.Comparing && !lifted { // as its term does
+		if p.Phase == transfer.Paused && !lifted { // as its term does
 			lifted = true
 			if _, err := transfer.Resume(context.Background(), from.side()); err != nil {
 				t.Error(err)
