@@ -168,7 +168,8 @@ func TestSlowBodies(t *testing.T) {
 
 func TestRateLimit(t *testing.T) {
 	s := start(t, apitest.Options{HTTP: httpapi.Config{RateLimit: 20}})
-	flood := func(user, tenant string) (passed, limited int) {
+	flood := func(user, tenant string) (passed, refilled int) { // and how many could come back to the tenant's share meanwhile
+		began := time.Now()
 		r := apitest.Request{Token: s.Token(user), Method: "GET", Path: "/api/tenants/" + tenant + "/data/PRODUCT"}
 		for range 60 {
 			a := s.Do(t, r)
@@ -176,7 +177,6 @@ func TestRateLimit(t *testing.T) {
 				passed++
 				continue
 			}
-			limited++
 			want(t, a, 429, "rate_limited")
 			var p struct{ Limit string }
 			a.Decode(t, &p)
@@ -184,16 +184,16 @@ func TestRateLimit(t *testing.T) {
 				t.Errorf("Retry-After %q, limit %q", a.Header.Get("Retry-After"), p.Limit)
 			}
 		}
-		return passed, limited
+		return passed, 1 + int(20*time.Since(began).Seconds())
 	}
 	for _, c := range []struct{ user, tenant string }{{"user@alpha", "alpha"}, {"user@bravo", "bravo"}, {"system_admin", "alpha"}} {
-		passed, limited := flood(c.user, c.tenant)
-		if passed < 20 || limited < 20 {
-			t.Errorf("%s: %d passed, %d were limited; a tenant has 20 at once, whatever the others do", c.user, passed, limited)
+		if passed, refilled := flood(c.user, c.tenant); passed < 20 || passed > 20+refilled {
+			t.Errorf("%s: %d of 60 passed; a tenant has 20 at once and 20 a second, whatever the others do", c.user, passed)
 		}
 	}
+	began := time.Now()
 	flood("user@alpha", "alpha")
-	if passed, _ := flood("admin@alpha", "alpha"); passed >= 20 {
+	if passed, _ := flood("admin@alpha", "alpha"); passed > 1+int(20*time.Since(began).Seconds()) {
 		t.Errorf("%d of another user's passed; the limit is the tenant's", passed)
 	}
 	want(t, s.Do(t, apitest.Request{Token: s.Token("user@bravo"), Method: "GET", Path: "/api/tenants/alpha/data/PRODUCT"}), 403, "tenant_forbidden")
@@ -203,7 +203,7 @@ func TestRateLimit(t *testing.T) {
 // Callers who act in no tenant have the share of where they call from, and cost no tenant anything.
 func TestRateLimitWithoutTenant(t *testing.T) {
 	s := start(t, apitest.Options{HTTP: httpapi.Config{RateLimit: 20}})
-	limited := 0
+	limited, began := 0, time.Now()
 	for range 60 {
 		a := s.Do(t, apitest.Request{Method: "POST", Path: "/api/auth/refresh", Body: `{"refreshToken":"x"}`})
 		if a.Status == 401 {
@@ -216,8 +216,8 @@ func TestRateLimitWithoutTenant(t *testing.T) {
 			t.Errorf("the limit is the %s's", p.Limit)
 		}
 	}
-	if limited < 20 {
-		t.Errorf("%d of 60 were limited", limited)
+	if most := 20 + 1 + int(20*time.Since(began).Seconds()); limited < 60-most {
+		t.Errorf("%d of 60 were limited, want all but %d", limited, most)
 	}
 	want(t, s.Do(t, apitest.Request{Token: s.Token("user@alpha"), Method: "GET", Path: products}), 200, "")
 }

@@ -39,6 +39,9 @@ func (m withPostgres) Run() int {
 	return m.TestingM.Run()
 }
 
+// LateFeed reports whether the engine under test gives commands their places in the feed after their commit.
+func (s *Server) LateFeed() bool { return os.Getenv(storeVariable) == "dynamodb" }
+
 // newStore returns a new store of the engine under test, for an application with these entity types.
 func newStore(t testing.TB, types []entity.Type, log *slog.Logger) driver.Source {
 	t.Helper()
