@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/tenantry/tenantry"
+	"github.com/tenantry/tenantry/auth"
 	"github.com/tenantry/tenantry/command"
 	"github.com/tenantry/tenantry/entity"
 	"github.com/tenantry/tenantry/fault"
@@ -72,8 +73,11 @@ type app struct {
 func open(t testing.TB, src driver.Source) *app {
 	t.Helper()
 	a := &app{TB: t, handler: &handler{}}
-	var err error
-	a.App, err = tenantry.Open(context.Background(), tenantry.Config{Store: src, Entities: []entity.Type{{Name: product, UniqueCode: true}},
+	keys, err := auth.NewKeyring(auth.KeyringOptions{}) // nobody uses tokens
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.App, err = tenantry.Open(context.Background(), tenantry.Config{Store: src, Keyring: keys, Entities: []entity.Type{{Name: product, UniqueCode: true}},
 		Handlers: []projection.Registration{{Name: "count", Handler: a.handler}}, Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
