@@ -283,7 +283,7 @@ func (m *machine) streams(tenants int) error {
 	m.settle()
 	before, open := m.resident(), 0
 	for n := range tenants {
-		token, err := m.token("--sub", "ann", "--tenant", fmt.Sprintf("t%05d", n), "--role", "user")
+		token, err := m.token("--sub", "ann", "--tenant", fmt.Sprintf("t%05d", n+1), "--role", "user")
 		if err != nil {
 			return err
 		}
