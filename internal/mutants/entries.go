@@ -376,4 +376,11 @@ var mutants = []mutant{
 		new:  `fmt.Appendf(nil, "%d %s", 0, row)`,
 		test: []string{"-run", "TestStoredKeysThatCantBeOpened", "./auth"},
 	},
+	{
+		name: "a position has two spellings",
+		file: "storage/driver/driver.go",
+		old:  " || PositionAt(n) != p {",
+		new:  " {",
+		test: []string{"-run", "TestContract/a_position_that_the_store", "./storage/memory"},
+	},
 }

@@ -13,6 +13,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"strconv"
 
 	"github.com/tenantry/tenantry/fault"
 	"github.com/tenantry/tenantry/internal/scope"
@@ -77,6 +78,27 @@ type Position string
 // Compare returns -1 where p is before q, 0 where they are one place, 1 where p is behind q.
 func (p Position) Compare(q Position) int {
 	return cmp.Or(cmp.Compare(len(p), len(q)), cmp.Compare(p, q))
+}
+
+// PositionAt returns the position with a number, "" for 0.
+func PositionAt(n int64) Position {
+	if n == 0 {
+		return ""
+	}
+	return Position(strconv.FormatInt(n, 10))
+}
+
+// Number returns p's number, 0 for "". It fails with fault.InvalidCursor for what PositionAt does not return, leading zeros and
+// signs included.
+func (p Position) Number() (int64, error) {
+	if p == "" {
+		return 0, nil
+	}
+	n, err := strconv.ParseInt(string(p), 10, 64)
+	if err != nil || n < 1 || PositionAt(n) != p {
+		return 0, fault.New(fault.InvalidCursor, "driver.Position", "the position is not one that this store returned")
+	}
+	return n, nil
 }
 
 // Change is one entry of the change feed.

@@ -4,13 +4,11 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	"github.com/tenantry/tenantry/fault"
 	"github.com/tenantry/tenantry/record"
 	"github.com/tenantry/tenantry/storage/driver"
 	"github.com/tenantry/tenantry/storage/dynamodb/changelog"
@@ -140,10 +138,11 @@ func (e *engine) Changes(ctx context.Context, after driver.Position, limit int) 
 		return nil, err
 	}
 	defer e.leave()
-	from, err := number64(after)
+	number, err := after.Number()
 	if err != nil {
 		return nil, err
 	}
+	from := uint64(number)
 	var changes []driver.Change
 	for len(changes) < limit {
 		asked := min(limit-len(changes), driver.MaxBatch)
@@ -161,7 +160,7 @@ func (e *engine) Changes(ctx context.Context, after driver.Position, limit int) 
 		}
 		for i, entry := range entries {
 			if from = entry.Number; commands[i] != nil {
-				changes = append(changes, driver.Change{Position: position(entry.Number), Command: commands[i]})
+				changes = append(changes, driver.Change{Position: driver.PositionAt(int64(entry.Number)), Command: commands[i]})
 			}
 		}
 		if len(entries) < asked {
@@ -182,17 +181,17 @@ func (e *engine) ChangedKeys(ctx context.Context, after driver.Position, limit i
 		return nil, 0, "", err
 	}
 	defer e.leave()
-	from, err := number64(after)
+	number, err := after.Number()
 	if err != nil {
 		return nil, 0, "", err
 	}
-	entries, err := e.feed.log.Follow(ctx, from, limit)
+	entries, err := e.feed.log.Follow(ctx, uint64(number), limit)
 	if err != nil {
 		return nil, 0, "", err
 	}
 	last = after
 	for _, entry := range entries {
-		last = position(entry.Number)
+		last = driver.PositionAt(int64(entry.Number))
 		if kind, _, _ := strings.Cut(entry.PK, record.Separator); kinds[kind] {
 			ref := commandOf(entry)
 			ref.Version = 0
@@ -209,7 +208,7 @@ func (e *engine) End(ctx context.Context) (driver.Position, error) {
 	}
 	defer e.leave()
 	end, err := e.feed.log.End(ctx)
-	return position(end), err
+	return driver.PositionAt(int64(end)), err
 }
 
 // Advance implements driver.Advancer: it waits for the sequencer, in whichever process.
@@ -219,23 +218,5 @@ func (e *engine) Advance(ctx context.Context) (driver.Position, error) {
 	}
 	defer e.leave()
 	end, err := e.feed.log.Advance(ctx)
-	return position(end), err
-}
-
-func position(n uint64) driver.Position {
-	if n == 0 {
-		return ""
-	}
-	return driver.Position(strconv.FormatUint(n, 10))
-}
-
-func number64(p driver.Position) (uint64, error) {
-	if p == "" {
-		return 0, nil
-	}
-	n, err := strconv.ParseUint(string(p), 10, 64)
-	if err != nil || n == 0 {
-		return 0, fault.New(fault.InvalidCursor, "dynamodb.Changes", "the position is not one that this store returned")
-	}
-	return n, nil
+	return driver.PositionAt(int64(end)), err
 }

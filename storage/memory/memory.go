@@ -5,7 +5,6 @@ package memory
 
 import (
 	"context"
-	"strconv"
 	"sync"
 	"time"
 
@@ -138,7 +137,7 @@ func (e *engine) Commit(ctx context.Context, b driver.Batch) (driver.Position, e
 		if w.Delete {
 			e.delete(refOf(w))
 		} else if at := e.put(refOf(w), clone(w.Record)); at > 0 {
-			last = position(at)
+			last = driver.PositionAt(at)
 		}
 	}
 	for signal := range e.watchers {
@@ -189,7 +188,7 @@ func (e *engine) Changes(ctx context.Context, after driver.Position, limit int) 
 		return nil, err
 	}
 	defer e.mu.Unlock()
-	from, err := place(after)
+	from, err := after.Number()
 	if err != nil {
 		return nil, err
 	}
@@ -198,7 +197,7 @@ func (e *engine) Changes(ctx context.Context, after driver.Position, limit int) 
 		if len(changes) == limit {
 			break
 		}
-		changes = append(changes, driver.Change{Position: position(r.position), Command: clone(r.rec)})
+		changes = append(changes, driver.Change{Position: driver.PositionAt(r.position), Command: clone(r.rec)})
 	}
 	return changes, nil
 }
@@ -208,7 +207,7 @@ func (e *engine) End(ctx context.Context) (driver.Position, error) {
 		return "", err
 	}
 	defer e.mu.Unlock()
-	return position(e.feed.end()), nil
+	return driver.PositionAt(e.feed.end()), nil
 }
 
 func (e *engine) Committed() (<-chan struct{}, func()) {
@@ -230,22 +229,4 @@ func (e *engine) Close() error {
 	defer e.mu.Unlock()
 	e.closed = true
 	return nil
-}
-
-func position(place int64) driver.Position {
-	if place == 0 {
-		return ""
-	}
-	return driver.Position(strconv.FormatInt(place, 10))
-}
-
-func place(p driver.Position) (int64, error) {
-	if p == "" {
-		return 0, nil
-	}
-	n, err := strconv.ParseInt(string(p), 10, 64)
-	if err != nil || n < 1 {
-		return 0, fault.New(fault.InvalidCursor, "memory.Changes", "the position is not one that this store returned")
-	}
-	return n, nil
 }

@@ -49,7 +49,7 @@ func TestLostAnswer(t *testing.T) {
 			for i := range 3 {
 				p.decide.Store(once(f))
 				sk := fmt.Sprint(i)
-				if at := commit(t, e, creates(sk)); at != position(int64(i+2)) {
+				if at := commit(t, e, creates(sk)); at != driver.PositionAt(int64(i+2)) {
 					t.Errorf("the position of a commit is %q, want %d", at, i+2)
 				}
 				p.decide.Store(once(f))

@@ -169,11 +169,11 @@ func (g *group) settle(answer [][]int64) {
 		case first < 0:
 			for i, last := range g.last {
 				if last > 0 {
-					g.requests[i].position = position(value + last)
+					g.requests[i].position = driver.PositionAt(value + last)
 				}
 			}
 		case num < 0:
-			g.requests[first].position = position(value)
+			g.requests[first].position = driver.PositionAt(value)
 		default:
 			g.requests[first].err = &driver.Conflict{Write: int(num), Found: found == 1, Actual: value}
 		}

@@ -5,14 +5,12 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
 
 	"github.com/jackc/pgx/v5"
 
-	"github.com/tenantry/tenantry/fault"
 	"github.com/tenantry/tenantry/record"
 	"github.com/tenantry/tenantry/storage/driver"
 )
@@ -268,7 +266,7 @@ func (e *engine) Scan(ctx context.Context, c driver.Collection, after driver.Ref
 
 func (e *engine) Changes(ctx context.Context, after driver.Position, limit int) ([]driver.Change, error) {
 	const op = "postgres.Changes"
-	from, err := place(after)
+	from, err := after.Number()
 	if err != nil {
 		return nil, err
 	}
@@ -279,7 +277,7 @@ func (e *engine) Changes(ctx context.Context, after driver.Position, limit int) 
 		changes = nil
 		var at int64
 		return rows(answers, []any{&at}, func(rec *record.Record) {
-			changes = append(changes, driver.Change{Position: position(at), Command: rec})
+			changes = append(changes, driver.Change{Position: driver.PositionAt(at), Command: rec})
 		})
 	})
 	if err != nil {
@@ -290,7 +288,7 @@ func (e *engine) Changes(ctx context.Context, after driver.Position, limit int) 
 
 // ChangedKeys implements driver.KeyFeed.
 func (e *engine) ChangedKeys(ctx context.Context, after driver.Position, limit int, types map[string]bool) (keys []driver.Ref, looked int, last driver.Position, err error) {
-	from, err := place(after)
+	from, err := after.Number()
 	if err != nil {
 		return nil, 0, "", err
 	}
@@ -307,7 +305,7 @@ func (e *engine) ChangedKeys(ctx context.Context, after driver.Position, limit i
 	for i, pk := range pks {
 		keys = append(keys, driver.Ref{Collection: driver.Command, PK: pk, SK: sks[i]})
 	}
-	return keys, looked, position(at), nil
+	return keys, looked, driver.PositionAt(at), nil
 }
 
 func (e *engine) End(ctx context.Context) (driver.Position, error) {
@@ -318,23 +316,5 @@ func (e *engine) End(ctx context.Context) (driver.Position, error) {
 	if err != nil {
 		return "", err
 	}
-	return position(end), nil
-}
-
-func position(place int64) driver.Position {
-	if place == 0 {
-		return ""
-	}
-	return driver.Position(strconv.FormatInt(place, 10))
-}
-
-func place(p driver.Position) (int64, error) {
-	if p == "" {
-		return 0, nil
-	}
-	n, err := strconv.ParseInt(string(p), 10, 64)
-	if err != nil || n < 1 {
-		return 0, fault.New(fault.InvalidCursor, "postgres.Changes", "the position is not one that this store returned")
-	}
-	return n, nil
+	return driver.PositionAt(end), nil
 }

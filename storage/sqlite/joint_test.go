@@ -76,7 +76,7 @@ func TestGroupsAreLikeTurns(t *testing.T) {
 				if request.err != nil {
 					continue
 				}
-				m := made{position: position(request.position)}
+				m := made{position: driver.PositionAt(request.position)}
 				for _, w := range batches[i].Writes {
 					if w.Collection == driver.Command {
 						m.commands = append(m.commands, driver.RefOf(driver.Command, w.Record))

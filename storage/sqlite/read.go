@@ -3,10 +3,8 @@ package sqlite
 import (
 	"bytes"
 	"context"
-	"strconv"
 	"time"
 
-	"github.com/tenantry/tenantry/fault"
 	"github.com/tenantry/tenantry/record"
 	"github.com/tenantry/tenantry/storage/driver"
 )
@@ -178,7 +176,7 @@ func (e *engine) Scan(ctx context.Context, col driver.Collection, after driver.R
 }
 
 func (e *engine) Changes(ctx context.Context, after driver.Position, limit int) ([]driver.Change, error) {
-	from, err := place(after)
+	from, err := after.Number()
 	if err != nil {
 		return nil, err
 	}
@@ -195,7 +193,7 @@ func (e *engine) Changes(ctx context.Context, after driver.Position, limit int) 
 		for err == nil && b.stmt.Step() {
 			var rec *record.Record
 			rec, err = p.row(b.stmt, "", "")
-			changes = append(changes, driver.Change{Position: position(b.stmt.ColumnInt64(4)), Command: rec})
+			changes = append(changes, driver.Change{Position: driver.PositionAt(b.stmt.ColumnInt64(4)), Command: rec})
 		}
 		return finish(b.stmt, err)
 	})
@@ -204,7 +202,7 @@ func (e *engine) Changes(ctx context.Context, after driver.Position, limit int) 
 
 // ChangedKeys implements driver.KeyFeed.
 func (e *engine) ChangedKeys(ctx context.Context, after driver.Position, limit int, types map[string]bool) (keys []driver.Ref, looked int, last driver.Position, err error) {
-	from, err := place(after)
+	from, err := after.Number()
 	if err != nil {
 		return nil, 0, "", err
 	}
@@ -229,7 +227,7 @@ func (e *engine) ChangedKeys(ctx context.Context, after driver.Position, limit i
 	if err != nil {
 		return nil, 0, "", err
 	}
-	return keys, looked, position(at), nil
+	return keys, looked, driver.PositionAt(at), nil
 }
 
 func (e *engine) End(ctx context.Context) (driver.Position, error) {
@@ -238,23 +236,5 @@ func (e *engine) End(ctx context.Context) (driver.Position, error) {
 		end, err = c.integer(endQuery)
 		return err
 	})
-	return position(end), err
-}
-
-func position(place int64) driver.Position {
-	if place == 0 {
-		return ""
-	}
-	return driver.Position(strconv.FormatInt(place, 10))
-}
-
-func place(p driver.Position) (int64, error) {
-	if p == "" {
-		return 0, nil
-	}
-	n, err := strconv.ParseInt(string(p), 10, 64)
-	if err != nil || n < 1 {
-		return 0, fault.New(fault.InvalidCursor, "sqlite.Changes", "the position is not one that this store returned")
-	}
-	return n, nil
+	return driver.PositionAt(end), err
 }

@@ -270,7 +270,7 @@ func (e *engine) Commit(ctx context.Context, b driver.Batch) (driver.Position, e
 	case <-ctx.Done(): // r stays the writer's
 		return "", ctx.Err()
 	}
-	at, err := position(r.position), r.err
+	at, err := driver.PositionAt(r.position), r.err
 	r.ctx = nil
 	e.requests.Put(r)
 	if err != nil {

@@ -209,7 +209,7 @@ func positionsAreNew(s *store) {
 
 func foreignPosition(s *store) {
 	s.commit(add(driver.Command, rec("A#acme", "1", 1)))
-	for _, at := range []driver.Position{"x", " ", "1 or 1", "'"} {
+	for _, at := range []driver.Position{"x", " ", "1 or 1", "'", "01", "+1", "-1", "0"} {
 		if _, err := s.Changes(s.Context(), at, 1); fault.CodeOf(err) != fault.InvalidCursor {
 			s.Errorf("changes after %q: got %v, want an error with code invalid_cursor", at, err)
 		}
