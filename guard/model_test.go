@@ -333,7 +333,7 @@ func TestModel(t *testing.T) {
 			w.invariants(t, s, got, grant)
 		}
 	})
-	if admitted < 100 || refused < 100 {
+	if admitted < 20 || refused < 20 { // about 150 of the 2,000 are admitted
 		t.Errorf("%d requests were admitted and %d refused; the draw shows nothing", admitted, refused)
 	}
 }
