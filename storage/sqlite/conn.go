@@ -2,6 +2,8 @@ package sqlite
 
 import (
 	"context"
+	"net/url"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -22,15 +24,21 @@ type settings struct {
 	limit int           // pages that the file may have, 0 for the engine's own limit
 }
 
+// uri returns the name of the file at path, which may hold any character, with parameters for opening it.
+func uri(path, query string) string {
+	u := url.URL{Scheme: "file", OmitHost: true, Path: filepath.ToSlash(path), RawQuery: query}
+	return u.String()
+}
+
 // connect opens a connection to the file at path, which is absolute and exists.
 func connect(path string, s settings) (*conn, error) {
-	raw, err := sqlite3.OpenFlags(path, sqlite3.OPEN_READWRITE) // no URI: a path may hold any character
+	raw, err := sqlite3.OpenFlags(uri(path, "vfs="+filesName), sqlite3.OPEN_READWRITE|sqlite3.OPEN_URI)
 	if err != nil {
 		return nil, err
 	}
 	c := &conn{Conn: raw, prepared: make(map[string]*sqlite3.Stmt)}
 	pragmas := []string{
-		"PRAGMA synchronous = FULL",
+		"PRAGMA synchronous = FULL", // logFile rests on it
 		"PRAGMA temp_store = MEMORY",
 		"PRAGMA wal_autocheckpoint = 0", // the checkpointer's work
 		"PRAGMA cache_size = -" + strconv.Itoa(s.cache),

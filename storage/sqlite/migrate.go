@@ -4,7 +4,6 @@ import (
 	"context"
 	"embed"
 	"io/fs"
-	"net/url"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -70,8 +69,7 @@ func (c *conn) schema(path string) (int64, error) {
 // goUp runs the migrations that the file lacks. Another process may run them at the same time: each is one transaction
 // with the row that says so, so every migration is made by one of them, and the other fails and looks again.
 func goUp(ctx context.Context, path string, newest int64) error {
-	uri := url.URL{Scheme: "file", OmitHost: true, Path: filepath.ToSlash(path), RawQuery: "_txlock=immediate&_pragma=busy_timeout(10000)&_pragma=synchronous(FULL)"}
-	db, err := sqldriver.Open(uri.String())
+	db, err := sqldriver.Open(uri(path, "_txlock=immediate&_pragma=busy_timeout(10000)&_pragma=synchronous(FULL)"))
 	if err != nil {
 		return err
 	}
