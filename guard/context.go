@@ -23,10 +23,23 @@ type Line struct {
 
 type lineKey struct{}
 
+// lineContext is a context with a Line in it.
+type lineContext struct {
+	context.Context
+	line Line
+}
+
+func (c *lineContext) Value(key any) any {
+	if key == (lineKey{}) {
+		return &c.line
+	}
+	return c.Context.Value(key)
+}
+
 // WithLine returns a context whose log lines carry the request's ID, and the Line in it.
 func WithLine(ctx context.Context, requestID string) (context.Context, *Line) {
-	l := &Line{requestID: requestID}
-	return context.WithValue(ctx, lineKey{}, l), l
+	c := &lineContext{Context: ctx, line: Line{requestID: requestID}}
+	return c, &c.line
 }
 
 // Set adds who acts in which tenant. It is called before the context is used by several goroutines.
@@ -55,24 +68,28 @@ func (h logHandler) Handle(ctx context.Context, line slog.Record) error {
 	if !ok {
 		return h.Handler.Handle(ctx, line)
 	}
-	attrs := make([]slog.Attr, 0, 4)
+	if len(h.inside) == 0 {
+		var attrs [4]slog.Attr
+		line = line.Clone() // other handlers may hold it too
+		line.AddAttrs(l.append(attrs[:0])...)
+		return h.Handler.Handle(ctx, line)
+	}
+	next := h.outside.WithAttrs(l.append(nil))
+	for _, again := range h.inside {
+		next = again(next)
+	}
+	return next.Handle(ctx, line)
+}
+
+// append appends to attrs what a log line says of the request.
+func (l *Line) append(attrs []slog.Attr) []slog.Attr {
 	if l.known {
 		attrs = append(attrs, slog.String("tenantCode", l.tenant.String()), slog.String("userId", l.userID))
 		if l.actUserID != "" {
 			attrs = append(attrs, slog.String("actUserId", l.actUserID))
 		}
 	}
-	attrs = append(attrs, slog.String("requestId", l.requestID))
-	if len(h.inside) == 0 {
-		line = line.Clone() // other handlers may hold it too
-		line.AddAttrs(attrs...)
-		return h.Handler.Handle(ctx, line)
-	}
-	next := h.outside.WithAttrs(attrs)
-	for _, again := range h.inside {
-		next = again(next)
-	}
-	return next.Handle(ctx, line)
+	return append(attrs, slog.String("requestId", l.requestID))
 }
 
 func (h logHandler) WithAttrs(attrs []slog.Attr) slog.Handler {

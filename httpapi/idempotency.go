@@ -59,7 +59,7 @@ func (r *running) end(id string) {
 }
 
 // once answers a request that carries an Idempotency-Key.
-func (h *Handler) once(w http.ResponseWriter, r *http.Request, op *route.Operation, asked *call, c *route.Call, answer func() (route.Answer, error)) {
+func (h *Handler) once(w http.ResponseWriter, r *http.Request, op *route.Operation, c *call) {
 	receipt := c.Receipt("")
 	if !h.running.begin(receipt.ID) {
 		h.fail(w, r, fault.New(fault.IdempotencyConflict, "httpapi", "a request with this idempotency key is still running; wait for its answer"))
@@ -73,8 +73,8 @@ func (h *Handler) once(w http.ResponseWriter, r *http.Request, op *route.Operati
 	}
 	if found {
 		if op.Replay != nil {
-			if err := op.Replay(r.Context(), c); err != nil {
-				h.refuse(w, r, asked, err)
+			if err := op.Replay(r.Context(), &c.Call); err != nil {
+				h.refuse(w, r, c, err)
 				return
 			}
 		}
@@ -88,10 +88,10 @@ func (h *Handler) once(w http.ResponseWriter, r *http.Request, op *route.Operati
 		h.replay(w, r, kept)
 		return
 	}
-	a, err := answer()
+	a, err := op.Handle(r.Context(), &c.Call)
 	if err != nil {
 		h.keepRefusal(r, receipt, err)
-		h.refuse(w, r, asked, err)
+		h.refuse(w, r, c, err)
 		return
 	}
 	kept = keptAnswer{Status: a.Status, Body: string(a.JSON), Version: a.Version, Position: string(a.Position), Location: a.Location}

@@ -23,24 +23,48 @@ import (
 	"github.com/tenantry/tenantry/tenant"
 )
 
-// state is what is known of a request while it is served, for its log line, its metrics and its problem.
+// state is one request while it is served: its context, how it is answered, and what is known of it for its log line, its metrics and its
+// problem. It is one object, because every request has it.
 type state struct {
+	context.Context // ends with limit
+	recorder        // past everything that could hold an answer back
+
 	requestID string
 	sourceIP  string
 	operation string
 	tenant    tenant.Code
 	code      fault.Code
 	line      *guard.Line
+	limit     deadline // its Context is the whole request's, without the limit of time
 
-	whole context.Context // the request's, without the limit of time
-	out   *recorder       // past everything that could hold an answer back
+	values [5]string // of headers
+	used   int       // how many of values are
 }
 
 type stateKey struct{}
 
+// Value implements context.Context.
+func (s *state) Value(key any) any {
+	if key == (stateKey{}) {
+		return s
+	}
+	return s.Context.Value(key)
+}
+
 func stateOf(r *http.Request) *state {
 	s, _ := r.Context().Value(stateKey{}).(*state)
 	return s
+}
+
+// value returns the values of a header that has one.
+func (s *state) value(text string) []string {
+	if s.used == len(s.values) {
+		return []string{text}
+	}
+	i := s.used
+	s.used++
+	s.values[i] = text
+	return s.values[i:s.used:s.used]
 }
 
 // recorder remembers the status that was written.
@@ -74,20 +98,22 @@ func (r *recorder) Unwrap() http.ResponseWriter { return r.ResponseWriter }
 func (h *Handler) observe(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		began := time.Now()
-		st := &state{requestID: requestID(r), sourceIP: sourceIP(r)}
-		st.whole = r.Context()
-		ctx, cancel := context.WithTimeout(context.WithValue(st.whole, stateKey{}, st), h.cfg.Timeout)
-		defer cancel()
-		ctx, st.line = guard.WithLine(ctx, st.requestID)
+		st := &state{requestID: requestID(r), sourceIP: sourceIP(r), recorder: recorder{ResponseWriter: w}}
+		st.limit.Context, st.limit.at = r.Context(), began.Add(h.cfg.Timeout)
+		defer st.limit.end()
+		st.Context, st.line = guard.WithLine(&st.limit, st.requestID)
+		var ctx context.Context = st
 		if r.Header.Get("Traceparent") != "" {
 			ctx = propagation.TraceContext{}.Extract(ctx, propagation.HeaderCarrier(r.Header))
 		}
-		ctx, span := h.cfg.Tracer.Start(ctx, knownMethod(r.Method), trace.WithSpanKind(trace.SpanKindServer))
-		defer span.End()
+		span := trace.SpanFromContext(ctx)
+		if h.cfg.Tracer != nil {
+			ctx, span = h.cfg.Tracer.Start(ctx, knownMethod(r.Method), trace.WithSpanKind(trace.SpanKindServer))
+			defer span.End()
+		}
 		r = r.WithContext(ctx)
-		rec := &recorder{ResponseWriter: w}
-		st.out = rec
-		w.Header().Set("X-Request-Id", st.requestID)
+		rec := &st.recorder
+		w.Header()["X-Request-Id"] = st.value(st.requestID)
 		defer func() {
 			if p := recover(); p != nil {
 				if p == http.ErrAbortHandler {
@@ -98,28 +124,32 @@ func (h *Handler) observe(next http.Handler) http.Handler {
 					h.fail(rec, r, fault.New(fault.Internal, "httpapi", "the request failed inside the server; its request ID finds the cause in the log"))
 				}
 			}
-			h.finish(ctx, r, rec, st, span, time.Since(began))
+			h.finish(ctx, r, st, span, time.Since(began))
 		}()
 		next.ServeHTTP(rec, r)
 	})
 }
 
-func (h *Handler) finish(ctx context.Context, r *http.Request, rec *recorder, st *state, span trace.Span, took time.Duration) {
+func (h *Handler) finish(ctx context.Context, r *http.Request, st *state, span trace.Span, took time.Duration) {
 	if span.IsRecording() {
-		span.SetAttributes(attribute.String("http.route", st.operation), attribute.Int("http.response.status_code", rec.status),
+		span.SetAttributes(attribute.String("http.route", st.operation), attribute.Int("http.response.status_code", st.status),
 			attribute.String("tenant.code", st.tenant.String()), attribute.String("request.id", st.requestID))
-		if rec.status >= 500 {
+		if st.status >= 500 {
 			span.SetStatus(codes.Error, string(st.code))
 		}
 	}
-	h.metrics.request(st.operation, rec.status, st.tenant, took)
-	attrs := make([]slog.Attr, 0, 8)
-	attrs = append(attrs, slog.String("method", knownMethod(r.Method)), slog.String("path", shownPath(r)), slog.Int("status", rec.status),
-		slog.Int("bytes", rec.bytes), slog.Float64("ms", float64(took.Microseconds())/1000), slog.String("sourceIp", st.sourceIP))
-	if st.code != "" {
-		attrs = append(attrs, slog.String("code", string(st.code)))
+	h.metrics.request(st.operation, st.status, st.tenant, took)
+	log := h.cfg.Log.Handler()
+	if !log.Enabled(ctx, slog.LevelInfo) {
+		return
 	}
-	h.cfg.Log.LogAttrs(ctx, slog.LevelInfo, "request", attrs...)
+	line := slog.NewRecord(time.Now(), slog.LevelInfo, "request", 0) // the place in the source would be this one
+	line.AddAttrs(slog.String("method", knownMethod(r.Method)), slog.String("path", shownPath(r)), slog.Int("status", st.status),
+		slog.Int("bytes", st.bytes), slog.Int64("us", took.Microseconds()), slog.String("sourceIp", st.sourceIP))
+	if st.code != "" {
+		line.AddAttrs(slog.String("code", string(st.code)))
+	}
+	log.Handle(ctx, line)
 }
 
 // shownPath returns the path as log lines repeat it: escaped, and not longer than a path that is served.
@@ -160,6 +190,7 @@ var (
 	noReferrer   = []string{"no-referrer"}
 	nothingLoads = []string{"default-src 'none'; frame-ancestors 'none'"}
 	noStore      = []string{"no-store"}
+	byEncoding   = []string{"Accept-Encoding"}
 	jsonType     = []string{"application/json"}
 )
 
@@ -200,6 +231,23 @@ func (h *Handler) cors(w http.ResponseWriter, r *http.Request) bool {
 	header.Set("Access-Control-Max-Age", "600")
 	w.WriteHeader(http.StatusNoContent)
 	return true
+}
+
+// whereAsked has compressed serve those who take something compressed, and plain the others, who are spared its work.
+func whereAsked(plain, compressed http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if _, asked := r.Header["Accept-Encoding"]; asked {
+			compressed.ServeHTTP(w, r)
+			return
+		}
+		header := w.Header()
+		if header["Vary"] == nil {
+			header["Vary"] = byEncoding
+		} else {
+			header.Add("Vary", "Accept-Encoding")
+		}
+		plain.ServeHTTP(w, r)
+	})
 }
 
 // Limits of the parts of a request that come before its body, in bytes.

@@ -20,34 +20,32 @@ func (h *Handler) operation(op *route.Operation) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		st := stateOf(r)
 		st.operation = op.ID
-		call, err := h.admit(op, source, r)
+		c, err := h.admit(op, source, r)
 		if err != nil {
-			h.refuse(w, r, call, err)
+			h.refuse(w, r, c, err)
 			return
 		}
-		st.tenant = call.tenant()
-		st.line.Set(call.ask.Actor, st.tenant)
-		if err := h.limits.take(call.tenant(), call.grant.Crosses(), st.sourceIP); err != nil {
+		st.tenant = c.tenant()
+		st.line.Set(c.ask.Actor, st.tenant)
+		if err := h.limits.take(st.tenant, c.Grant.Crosses(), st.sourceIP); err != nil {
 			h.fail(w, r, err)
 			return
 		}
-		if err := h.readInto(w, r, op, body, call); err != nil {
-			h.refuse(w, r, call, err)
+		if err := h.readInto(w, r, op, body, c); err != nil {
+			h.refuse(w, r, c, err)
 			return
 		}
-		c := route.NewCall(call.ask.Principal, call.grant, r, call.query, call.body, call.key)
-		answer := func() (route.Answer, error) { return op.Handle(r.Context(), c) }
-		if call.key != "" {
-			h.once(w, r, op, call, c, answer)
+		if c.Keyed() {
+			h.once(w, r, op, c)
 			return
 		}
-		a, err := answer()
+		a, err := op.Handle(r.Context(), &c.Call)
 		if err != nil {
-			h.refuse(w, r, call, err)
+			h.refuse(w, r, c, err)
 			return
 		}
 		if a.Stream != nil {
-			h.stream(r, op, call, a.Stream)
+			h.stream(r, op, c, a.Stream)
 			return
 		}
 		h.reply(w, r, a)
@@ -56,46 +54,41 @@ func (h *Handler) operation(op *route.Operation) http.HandlerFunc {
 
 // call is a request on its way through the checks.
 type call struct {
-	ask   guard.Request
-	grant guard.Grant
-	query url.Values
-	body  []byte
-	key   string // Idempotency-Key
-
+	route.Call
+	ask          *guard.Request // by itself, because a Scope that outlives the call refers to it
+	query        url.Values
 	bodyMentions guard.Mentions
 }
 
 // tenant returns the tenant that the request counts for: the one that a cross-tenant role reaches, else the
 // caller's own, that of the token where the request was denied for naming another.
 func (c *call) tenant() tenant.Code {
-	if code := c.grant.Scope.Tenant(); c.grant.Crosses() && !code.IsZero() {
+	if code := c.Scope().Tenant(); c.Grant.Crosses() && !code.IsZero() {
 		return code
 	}
-	if code := c.grant.Acting; !code.IsZero() || c.ask.Principal == nil {
+	if code := c.Grant.Acting; !code.IsZero() || c.Principal == nil {
 		return code
 	}
-	return c.ask.Principal.Tenant()
+	return c.Principal.Tenant()
 }
 
 // admit decides everything that comes before the body. The call it returns is never nil.
 func (h *Handler) admit(op *route.Operation, source string, r *http.Request) (*call, error) {
-	c := &call{}
 	st := stateOf(r)
-	var err error
-	if c.query, err = parseQuery(r.URL.RawQuery); err != nil {
+	query, err := parseQuery(r.URL.RawQuery)
+	c := &call{Call: route.NewCall(r, query), query: query,
+		ask: &guard.Request{Actor: guard.Actor{RequestID: st.requestID, SourceIP: st.sourceIP, Source: source}}}
+	if err != nil {
 		return c, err
 	}
-	c.ask.Actor.RequestID, c.ask.Actor.SourceIP, c.ask.Actor.Source = st.requestID, st.sourceIP, source
 	if err := h.identify(r.Context(), op, r, c); err != nil {
 		return c, err
 	}
-	if c.grant, err = h.app.Guard().Admit(r.Context(), &c.ask); err != nil {
+	if c.Grant, err = h.app.Guard().Admit(r.Context(), c.ask); err != nil {
 		return c, err
 	}
 	if op.Precheck != nil {
-		if err := op.Precheck(route.NewCall(c.ask.Principal, c.grant, r, c.query, nil, "")); err != nil {
-			return c, err
-		}
+		return c, op.Precheck(&c.Call)
 	}
 	return c, nil
 }
@@ -108,9 +101,10 @@ func (h *Handler) identify(ctx context.Context, op *route.Operation, r *http.Req
 		if err != nil {
 			return err
 		}
-		if c.ask.Principal, err = h.app.Verifier().Verify(ctx, token); err != nil {
+		if c.Principal, err = h.app.Verifier().Verify(ctx, token); err != nil {
 			return err
 		}
+		c.ask.Principal = c.Principal
 	}
 	if values := r.Header[guard.TenantHeader]; len(values) == 1 {
 		c.ask.Header, c.ask.HasHeader = values[0], true
@@ -167,9 +161,10 @@ func pathMentions(op *route.Operation, r *http.Request, query url.Values) (m gua
 // readInto reads and checks the body, the tenants in it, and then the form of everything.
 func (h *Handler) readInto(w http.ResponseWriter, r *http.Request, op *route.Operation, body *schema, c *call) error {
 	var tree any
+	var text []byte
 	if body != nil {
-		text, err := readBody(w, r, h.cfg.MaxBody)
-		if err != nil {
+		var err error
+		if text, err = readBody(w, r, h.cfg.MaxBody); err != nil {
 			return err
 		}
 		if len(text) == 0 && !body.optional {
@@ -180,17 +175,16 @@ func (h *Handler) readInto(w http.ResponseWriter, r *http.Request, op *route.Ope
 				return err
 			}
 			c.bodyMentions = mentions(tree)
-			if err := c.grant.Body(r.Context(), c.bodyMentions); err != nil {
+			if err := c.Grant.Body(r.Context(), c.bodyMentions); err != nil {
 				return err
 			}
 		}
-		c.body = text
 	}
 	problems, err := checkQuery(op, c.query)
 	if err != nil {
 		return err
 	}
-	if len(c.body) > 0 {
+	if len(text) > 0 {
 		found, err := body.check(tree)
 		if err != nil {
 			return err
@@ -200,10 +194,14 @@ func (h *Handler) readInto(w http.ResponseWriter, r *http.Request, op *route.Ope
 	if len(problems) > 0 {
 		return fault.Invalid("httpapi", problems...)
 	}
-	if op.Method == http.MethodGet || op.Policy.Reach == guard.Anyone { // nobody is known yet under whom a key could be kept
-		return nil
+	key := ""
+	if op.Method != http.MethodGet && op.Policy.Reach != guard.Anyone { // else nobody is known yet under whom a key could be kept
+		if key, err = idempotencyKey(r); err != nil {
+			return err
+		}
 	}
-	return c.readKey(r)
+	c.Receive(text, key)
+	return nil
 }
 
 func checkQuery(op *route.Operation, query url.Values) (problems []fault.Field, err error) {
@@ -226,21 +224,21 @@ func checkQuery(op *route.Operation, query url.Values) (problems []fault.Field, 
 	return problems, nil
 }
 
-// readKey reads the Idempotency-Key: 1 to 255 printable ASCII characters.
-func (c *call) readKey(r *http.Request) error {
+// idempotencyKey returns the Idempotency-Key, 1 to 255 printable ASCII characters; "" where there is none.
+func idempotencyKey(r *http.Request) (string, error) {
 	values, ok := r.Header["Idempotency-Key"]
 	if !ok {
-		return nil
+		return "", nil
 	}
-	c.key = values[0]
-	good := len(c.key) >= 1 && len(c.key) <= 255
-	for i := 0; good && i < len(c.key); i++ {
-		good = c.key[i] >= 0x20 && c.key[i] < 0x7f
+	key := values[0]
+	good := len(key) >= 1 && len(key) <= 255
+	for i := 0; good && i < len(key); i++ {
+		good = key[i] >= 0x20 && key[i] < 0x7f
 	}
 	if !good {
-		return fault.New(fault.InvalidRequest, "httpapi", "Idempotency-Key is 1 to 255 printable ASCII characters")
+		return "", fault.New(fault.InvalidRequest, "httpapi", "Idempotency-Key is 1 to 255 printable ASCII characters")
 	}
-	return nil
+	return key, nil
 }
 
 // refuse answers with a problem and keeps the attempt where it was denied.
@@ -256,23 +254,23 @@ func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, c *call, err er
 
 // reply writes an answer.
 func (h *Handler) reply(w http.ResponseWriter, r *http.Request, a route.Answer) {
-	header := w.Header()
+	header, st := w.Header(), stateOf(r)
 	if a.Version > 0 {
 		tag := `"` + strconv.FormatInt(a.Version, 10) + `"`
-		header.Set("ETag", tag)
+		header["Etag"] = st.value(tag)
 		if (r.Method == http.MethodGet || r.Method == http.MethodHead) && matches(r.Header.Get("If-None-Match"), tag) {
 			w.WriteHeader(http.StatusNotModified)
 			return
 		}
 	}
 	if a.Position != "" {
-		header.Set("X-Tenantry-Position", string(a.Position))
+		header["X-Tenantry-Position"] = st.value(string(a.Position))
 	}
 	if a.Location != "" {
-		header.Set("Location", a.Location)
+		header["Location"] = st.value(a.Location)
 	}
 	header["Content-Type"] = jsonType
-	header.Set("Content-Length", strconv.Itoa(len(a.JSON)))
+	header["Content-Length"] = st.value(strconv.Itoa(len(a.JSON)))
 	w.WriteHeader(a.Status)
 	w.Write(a.JSON)
 }

@@ -15,7 +15,6 @@ import (
 
 	"github.com/klauspost/compress/gzhttp"
 	"go.opentelemetry.io/otel/trace"
-	"go.opentelemetry.io/otel/trace/noop"
 
 	"github.com/tenantry/tenantry"
 	"github.com/tenantry/tenantry/fault"
@@ -43,7 +42,7 @@ type Config struct {
 	// Log defaults to slog.Default. Lines written inside a request get its tenant, user and ID.
 	Log *slog.Logger
 
-	// Tracer defaults to one that does nothing.
+	// Tracer defaults to none: nothing is traced.
 	Tracer trace.Tracer
 
 	// Now defaults to time.Now.
@@ -79,9 +78,6 @@ func New(app *tenantry.App, cfg Config) (*Handler, error) {
 		cfg.Log = slog.Default()
 	}
 	cfg.Log = slog.New(guard.NewLogHandler(cfg.Log.Handler()))
-	if cfg.Tracer == nil {
-		cfg.Tracer = noop.NewTracerProvider().Tracer("tenantry")
-	}
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
@@ -108,7 +104,7 @@ func New(app *tenantry.App, cfg Config) (*Handler, error) {
 	if err != nil {
 		return nil, fault.Wrap(err, fault.Internal, "httpapi.New", "compression can't be set up")
 	}
-	h.outer = h.observe(h.secure(h.bounded(compress(h.mux))))
+	h.outer = h.observe(h.secure(h.bounded(whereAsked(h.mux, compress(h.mux)))))
 	return h, nil
 }
 

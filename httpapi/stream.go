@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/tenantry/tenantry/fault"
+	"github.com/tenantry/tenantry/guard"
 	"github.com/tenantry/tenantry/route"
 )
 
@@ -28,19 +29,19 @@ func (h *Handler) stream(r *http.Request, op *route.Operation, admitted *call, s
 	st := stateOf(r)
 	ctx, cancel := context.WithCancel(context.WithoutCancel(r.Context()))
 	defer cancel()
-	defer context.AfterFunc(st.whole, cancel)()
+	defer context.AfterFunc(st.limit.Context, cancel)()
 	defer context.AfterFunc(h.ending, cancel)()
 	h.metrics.streams.Inc()
 	defer h.metrics.streams.Dec()
 
-	header := st.out.Header()
+	header := st.Header()
 	header["Content-Type"] = eventsType
 	header.Set("X-Accel-Buffering", "no") // nginx passes on what it gets
-	st.out.WriteHeader(http.StatusOK)
+	st.WriteHeader(http.StatusOK)
 	if r.Method == http.MethodHead {
 		return
 	}
-	out := &eventWriter{w: st.out, control: http.NewResponseController(st.out)}
+	out := &eventWriter{w: &st.recorder, control: http.NewResponseController(&st.recorder)}
 	out.control.SetReadDeadline(time.Time{}) // the request's, which was read; a client that goes away is noticed by reading
 	out.send(heartbeat)
 	why := h.relay(ctx, op, r, admitted, s, out)
@@ -92,15 +93,15 @@ func next(ctx context.Context, s route.Stream, deadline time.Time) ([]byte, erro
 
 // recheck fails where the caller would not be admitted any more, or would be in another role.
 func (h *Handler) recheck(ctx context.Context, op *route.Operation, r *http.Request, admitted *call) error {
-	now := &call{query: admitted.query}
-	now.ask.Actor.RequestID, now.ask.Actor.SourceIP, now.ask.Actor.Source = admitted.ask.Actor.RequestID, admitted.ask.Actor.SourceIP, admitted.ask.Actor.Source
+	was := &admitted.ask.Actor
+	now := &call{query: admitted.query, ask: &guard.Request{Actor: guard.Actor{RequestID: was.RequestID, SourceIP: was.SourceIP, Source: was.Source}}}
 	if err := h.identify(ctx, op, r, now); err != nil {
 		return err
 	}
-	if err := h.app.Guard().Recheck(ctx, &now.ask); err != nil {
+	if err := h.app.Guard().Recheck(ctx, now.ask); err != nil {
 		return err
 	}
-	if now.ask.Actor.Role != admitted.ask.Actor.Role {
+	if now.ask.Actor.Role != was.Role {
 		return fault.New(fault.Unavailable, "httpapi", "the caller's role has changed; connect again")
 	}
 	return nil

@@ -135,10 +135,16 @@ type Call struct {
 	idempotencyKey string
 }
 
-// NewCall returns a Call. It is for package httpapi.
-func NewCall(p *auth.Principal, grant guard.Grant, r *http.Request, query url.Values, body []byte, idempotencyKey string) *Call {
-	return &Call{Principal: p, Grant: grant, request: r, query: query, body: body, idempotencyKey: idempotencyKey}
+// NewCall returns the Call of a request with a query, before anybody has decided about it. It is for package httpapi.
+func NewCall(r *http.Request, query url.Values) Call { return Call{request: r, query: query} }
+
+// Receive adds the body and the Idempotency-Key, "" for none. It is for package httpapi.
+func (c *Call) Receive(body []byte, idempotencyKey string) {
+	c.body, c.idempotencyKey = body, idempotencyKey
 }
+
+// Keyed reports whether the request carries an Idempotency-Key.
+func (c *Call) Keyed() bool { return c.idempotencyKey != "" }
 
 // Scope returns the Scope of the tenant that the call reaches.
 func (c *Call) Scope() scope.Scope { return c.Grant.Scope }

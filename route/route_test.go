@@ -11,7 +11,6 @@ import (
 
 	"github.com/tenantry/tenantry/command"
 	"github.com/tenantry/tenantry/fault"
-	"github.com/tenantry/tenantry/guard"
 	"github.com/tenantry/tenantry/record"
 	"github.com/tenantry/tenantry/route"
 )
@@ -68,7 +67,8 @@ func call(match, query string) *route.Call {
 		r.Header.Set("If-Match", match)
 	}
 	values, _ := url.ParseQuery(query)
-	return route.NewCall(nil, guard.Grant{}, r, values, nil, "")
+	c := route.NewCall(r, values)
+	return &c
 }
 
 func TestVersion(t *testing.T) {
@@ -101,7 +101,7 @@ func TestVersion(t *testing.T) {
 func TestEmptyIfMatch(t *testing.T) {
 	r := httptest.NewRequest(http.MethodPatch, "/api/settings", nil)
 	r.Header.Set("If-Match", "")
-	c := route.NewCall(nil, guard.Grant{}, r, nil, nil, "")
+	c := route.NewCall(r, nil)
 	if version, sent, err := c.IfMatch(); !errors.Is(err, fault.InvalidRequest) {
 		t.Errorf("%d, %v, %v", version, sent, err)
 	}

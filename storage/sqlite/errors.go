@@ -14,11 +14,13 @@ import (
 // translate returns err as a *fault.Error that names the file and says what to do. What already is one, and the
 // context's own errors, stay as they are; a statement that was interrupted has the error of its ctx.
 func translate(ctx context.Context, err error, op, file string) error {
+	if err == nil {
+		return nil
+	}
 	if errors.Is(err, sqlite3.INTERRUPT) && ctx.Err() != nil {
 		return ctx.Err()
 	}
-	var known *fault.Error
-	if err == nil || errors.As(err, &known) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+	if _, known := errors.AsType[*fault.Error](err); known || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 		return err
 	}
 	for _, k := range kinds {
