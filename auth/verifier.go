@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/http"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/maypok86/otter/v2"
@@ -57,6 +58,7 @@ type Verifier struct {
 	cfg     Config
 	issuers map[string]*issuer
 	seen    *otter.Cache[[sha256.Size]byte, *verified]
+	buffers sync.Pool // of *[]byte, for digest
 }
 
 // verified is a token that was found valid. It holds until it expires, and for as long as the keys of its issuer stay.
@@ -170,7 +172,7 @@ func (v *Verifier) Verify(ctx context.Context, token string) (*Principal, error)
 	if len(token) > maxToken {
 		return nil, refuse(badForm)
 	}
-	now, id := v.cfg.Now(), sha256.Sum256([]byte(token))
+	now, id := v.cfg.Now(), v.digest(token)
 	known, ok := v.seen.GetIfPresent(id)
 	if !ok || !v.holds(ctx, known, now) {
 		var err error
@@ -192,6 +194,19 @@ func (v *Verifier) Verify(ctx context.Context, token string) (*Principal, error)
 		return nil, expired()
 	}
 	return p, nil
+}
+
+// digest returns the SHA-256 under which a token is remembered.
+func (v *Verifier) digest(token string) [sha256.Size]byte {
+	b, _ := v.buffers.Get().(*[]byte)
+	if b == nil {
+		b = new([]byte)
+	}
+	*b = append((*b)[:0], token...)
+	id := sha256.Sum256(*b)
+	clear(*b)
+	v.buffers.Put(b)
+	return id
 }
 
 // holds reports whether a token verified before is one still, but for its age and revocation.
