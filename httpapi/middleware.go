@@ -37,6 +37,8 @@ type state struct {
 	line      *guard.Line
 	limit     deadline // its Context is the whole request's, without the limit of time
 
+	stream func() // answers, where the answer comes in pieces
+
 	values [5]string // of headers
 	used   int       // how many of values are
 }
@@ -127,6 +129,9 @@ func (h *Handler) observe(next http.Handler) http.Handler {
 			h.finish(ctx, r, st, span, time.Since(began))
 		}()
 		next.ServeHTTP(rec, r)
+		if st.stream != nil {
+			st.stream() // on as little stack as can be, since it is kept while the stream is open
+		}
 	})
 }
 

@@ -45,7 +45,7 @@ func (h *Handler) operation(op *route.Operation) http.HandlerFunc {
 			return
 		}
 		if a.Stream != nil {
-			h.stream(r, op, c, a.Stream)
+			st.stream = func() { h.stream(r, op, c, a.Stream) }
 			return
 		}
 		h.reply(w, r, a)

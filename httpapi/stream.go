@@ -35,6 +35,9 @@ func (h *Handler) stream(r *http.Request, op *route.Operation, admitted *call, s
 	defer h.metrics.streams.Dec()
 
 	header := st.Header()
+	if len(h.cfg.Origins) == 0 {
+		delete(header, "Vary") // a stream is not compressed for anybody, and a ninth header would make the map a larger one
+	}
 	header["Content-Type"] = eventsType
 	header.Set("X-Accel-Buffering", "no") // nginx passes on what it gets
 	st.WriteHeader(http.StatusOK)
@@ -57,6 +60,7 @@ func (h *Handler) stream(r *http.Request, op *route.Operation, admitted *call, s
 
 // relay sends what comes from s and returns why it ended.
 func (h *Handler) relay(ctx context.Context, op *route.Operation, r *http.Request, admitted *call, s route.Stream, out *eventWriter) error {
+	now := &call{query: admitted.query, ask: &guard.Request{}} // one for all that is decided while the stream is open
 	for checked, sent := time.Now(), time.Now(); out.err == nil; {
 		text, err := next(ctx, s, checked.Add(recheckEvery))
 		if err != nil {
@@ -67,7 +71,7 @@ func (h *Handler) relay(ctx context.Context, op *route.Operation, r *http.Reques
 			sent = time.Now()
 		}
 		if time.Since(checked) >= recheckEvery {
-			if err := h.recheck(ctx, op, r, admitted); err != nil {
+			if err := h.recheck(ctx, op, r, admitted, now); err != nil {
 				return err
 			}
 			checked = time.Now()
@@ -92,9 +96,9 @@ func next(ctx context.Context, s route.Stream, deadline time.Time) ([]byte, erro
 }
 
 // recheck fails where the caller would not be admitted any more, or would be in another role.
-func (h *Handler) recheck(ctx context.Context, op *route.Operation, r *http.Request, admitted *call) error {
+func (h *Handler) recheck(ctx context.Context, op *route.Operation, r *http.Request, admitted, now *call) error {
 	was := &admitted.ask.Actor
-	now := &call{query: admitted.query, ask: &guard.Request{Actor: guard.Actor{RequestID: was.RequestID, SourceIP: was.SourceIP, Source: was.Source}}}
+	*now.ask = guard.Request{Actor: guard.Actor{RequestID: was.RequestID, SourceIP: was.SourceIP, Source: was.Source}}
 	if err := h.identify(ctx, op, r, now); err != nil {
 		return err
 	}
