@@ -97,7 +97,7 @@ func (c *conn) insert(run []*request, k int, col driver.Collection) (inserted bo
 		if col == driver.Data {
 			b.boolean(write.deleted)
 		}
-		b.raw(write.doc)
+		b.text(write.doc)
 	}
 	if b.err != nil {
 		return false, b.err

@@ -140,12 +140,6 @@ func (b *binder) text(s string) {
 	}
 }
 
-func (b *binder) raw(text []byte) {
-	if b.more() {
-		b.err = b.stmt.BindRawText(b.next, text)
-	}
-}
-
 // behindText binds what sorts behind every text.
 func (b *binder) behindText() {
 	if b.more() {

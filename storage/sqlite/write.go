@@ -77,7 +77,8 @@ func (q *queries) of(w driver.Write) string {
 	}
 }
 
-// write is a driver.Write in the form that the writer needs: it shares nothing with the batch but immutable strings.
+// write is a driver.Write in the form that the writer needs: it shares nothing with the batch but immutable strings, and leaves the writer
+// nothing to copy but into SQLite.
 type write struct {
 	query   string
 	ref     driver.Ref
@@ -85,14 +86,15 @@ type write struct {
 	version int64
 	deleted bool
 	expires int64
-	doc     []byte
+	doc     string
 }
 
 // request is a batch on its way through the writer, which sets position and err before it sends done.
 type request struct {
 	ctx    context.Context
 	writes []write
-	docs   []byte // of all writes, one after the other
+	size   int    // of all documents, in bytes
+	text   []byte // in which they are made
 
 	position int64
 	err      error
@@ -104,7 +106,7 @@ func newRequest() any { return &request{done: make(chan struct{}, 1)} }
 // encode makes r the request of a batch, in the caller's goroutine, so that the writer need not.
 func (r *request) encode(ctx context.Context, b driver.Batch) {
 	r.ctx, r.position, r.err = ctx, 0, nil
-	r.writes, r.docs = slices.Grow(r.writes[:0], len(b.Writes))[:len(b.Writes)], r.docs[:0]
+	r.writes, r.size = slices.Grow(r.writes[:0], len(b.Writes))[:len(b.Writes)], 0
 	for i, w := range b.Writes {
 		queries := writeQueries[w.Collection]
 		to := &r.writes[i]
@@ -116,9 +118,9 @@ func (r *request) encode(ctx context.Context, b driver.Batch) {
 		if w.Collection == driver.System {
 			to.expires = w.Record.TTL
 		}
-		from := len(r.docs)
-		r.docs = record.AppendDoc(r.docs, w.Record)
-		to.doc = r.docs[from:]
+		r.text = record.AppendDoc(r.text[:0], w.Record)
+		to.doc = string(r.text)
+		r.size += len(to.doc)
 	}
 }
 
@@ -132,7 +134,7 @@ func (c *conn) write(w *write, now int64) (held bool, position int64, err error)
 	b.integer(now)
 	b.boolean(w.deleted)
 	b.integer(w.expires)
-	b.raw(w.doc)
+	b.text(w.doc)
 	if b.err != nil {
 		return false, 0, b.err
 	}
@@ -146,7 +148,7 @@ func (c *conn) write(w *write, now int64) (held bool, position int64, err error)
 		return false, 0, err
 	}
 	held = w.cond.Kind == driver.Always || c.Changes() > 0
-	if held && w.ref.Collection == driver.Command && w.doc != nil {
+	if held && w.ref.Collection == driver.Command && w.doc != "" {
 		position = c.LastInsertRowID()
 	}
 	return held, position, nil

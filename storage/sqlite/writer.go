@@ -144,7 +144,7 @@ func (w *writer) transaction() error {
 			continue
 		}
 		for _, r := range run {
-			size += len(r.docs)
+			size += r.size
 		}
 		i += len(run)
 	}
