@@ -12,7 +12,7 @@ import (
 
 // Sizes of the write-ahead log, in pages, and of a group, in rows, as in Tenantry.
 const (
-	checkpointEvery = 1000
+	checkpointEvery = 2000
 	checkpointLimit = 4000
 	groupLimit      = 256
 )

@@ -10,7 +10,7 @@ import (
 
 // Sizes of the write-ahead log, in pages of 4 KiB.
 const (
-	checkpointEvery = 1000 // it may grow by before a checkpoint
+	checkpointEvery = 2000 // it may grow by before a checkpoint
 	checkpointLimit = 4000 // from which on the writer is held up for one; it is read whole when a process died
 )
 
