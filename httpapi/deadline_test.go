@@ -23,7 +23,7 @@ func TestDeadline(t *testing.T) {
 			come func(d *deadline, parent context.CancelFunc)
 			want error
 		}{
-			"time":   {func(*deadline, context.CancelFunc) { time.Sleep(time.Minute) }, context.DeadlineExceeded},
+			"time":   {func(*deadline, context.CancelFunc) { <-time.After(time.Minute) }, context.DeadlineExceeded},
 			"end":    {func(d *deadline, _ context.CancelFunc) { d.end(); d.end() }, context.Canceled},
 			"parent": {func(_ *deadline, cancel context.CancelFunc) { cancel() }, context.Canceled},
 		} {
@@ -39,7 +39,7 @@ func TestDeadline(t *testing.T) {
 					if name == "asked" {
 						child = d
 					}
-					time.Sleep(time.Minute - 1)
+					<-time.After(time.Minute - 1)
 					if at, ok := d.Deadline(); d.Err() != nil || child.Err() != nil || !ok || time.Until(at) != 1 || d.Value(key{}) != "value" {
 						t.Errorf("before it came: %v, %v, %v %v, %v", d.Err(), child.Err(), at, ok, d.Value(key{}))
 					}

@@ -208,8 +208,8 @@ var mutants = []mutant{
 	{
 		name: "an open event stream is not decided about again",
 		file: "httpapi/stream.go",
-		old:  "if err := h.recheck(ctx, op, r, admitted); err != nil {",
-		new:  "if err := h.recheck(ctx, op, r, admitted); err == errors.ErrUnsupported {",
+		old:  "if err := h.recheck(ctx, op, r, admitted, now); err != nil {",
+		new:  "if err := h.recheck(ctx, op, r, admitted, now); err == errors.ErrUnsupported {",
 		test: []string{"-run", "TestEventsEnd", "./httpapi"},
 	},
 	{
@@ -225,6 +225,20 @@ var mutants = []mutant{
 		old:  "\t\t\t\t\tr.err = nil\n",
 		new:  "\t\t\t\t\t_ = r\n",
 		test: []string{"-run", "TestFirstOfAGroup", "./storage/sqlite"},
+	},
+	{
+		name: "the log is synced without what was gathered for it",
+		file: "storage/sqlite/log.go",
+		old:  "func (f *logFile) Sync(flags vfs.SyncFlag) error {\n\tif err := f.flush(); err != nil {",
+		new:  "func (f *logFile) Sync(flags vfs.SyncFlag) error {\n\tif err := error(nil); err != nil {",
+		test: []string{"-run", "TestAcknowledgedSurvivesKill|TestLogWritesACommitAtOnce", "./storage/sqlite"},
+	},
+	{
+		name: "a request has no limit of time for who only asks",
+		file: "httpapi/deadline.go",
+		old:  "if !time.Now().Before(d.at) {",
+		new:  "if time.Now().Before(time.Time{}) {",
+		test: []string{"-run", "TestDeadline", "./httpapi"},
 	},
 	{
 		name: "a policy of alph is one of alpha2",
