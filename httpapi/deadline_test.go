@@ -34,10 +34,11 @@ func TestDeadline(t *testing.T) {
 					d := &deadline{Context: parent, at: time.Now().Add(time.Minute)}
 					defer d.end()
 					wait(d)
-					child, stop := context.WithCancel(d)
-					defer stop()
-					if name == "asked" {
-						child = d
+					var child context.Context = d
+					if name != "asked" { // to make one is to wait
+						made, stop := context.WithCancel(d)
+						defer stop()
+						child = made
 					}
 					<-time.After(time.Minute - 1)
 					if at, ok := d.Deadline(); d.Err() != nil || child.Err() != nil || !ok || time.Until(at) != 1 || d.Value(key{}) != "value" {
