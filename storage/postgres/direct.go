@@ -98,21 +98,22 @@ var directColumns = [...][]column{
 }
 
 // directStatement returns the statement that makes the changes of d, of the numbering. Its parameters are $1 the session, $2 the
-// number of its commit, $3 the second that counts as now, $4 how many commands there are, $5 how many updates, and then the columns
-// of inserts and updates. The answer is one line: -1, 0, 0, the place before the first command. Where an update misses its row, or the
+// number of its commit, $3 the second that counts as now, $4 how many commands there are, $5 how many updates, $6 the tenants, and then
+// the columns of inserts and updates. The answer is the place before the first command. Where an update misses its row, or the
 // session was fenced, the statement divides by zero.
 //
-// Each part asks the one before it, which fixes their order: the places are taken, which locks the feed; then the session is marked; then rows
-// are written. What waits for the feed does so with an old snapshot. That is as good as a new one: an update looks at the
-// row as it is, once it has waited, and a unique index always does. A row that was too new to be seen is missed, and the group made again.
+// Each part needs the one before it to know its rows, which fixes their order: the tenants are named; the places are taken, which locks the
+// feed; then the session is marked; then rows are written. A plan that had another order would see no row and write none. What waits for the
+// feed does so with an old snapshot. That is as good as a new one: an update looks at the row as it is, once it has waited, and a
+// unique index always does. A row that was too new to be seen is missed, and the group made again.
 func (n *numbering) directStatement(d *direct) string {
 	parts := []string{
-		"take AS (" + fmt.Sprintf(n.take, "$4::bigint") + ")",
+		"take AS (" + fmt.Sprintf(n.take, "$4::bigint", "(SELECT 1 WHERE set_config('tenantry.tenants', $6::text[]::text, true) <> '')") + ")",
 		`mine AS (UPDATE session SET number = $2::bigint, used = now(), answer = ARRAY[ARRAY[-1, 0, 0, (SELECT base FROM take)]]::bigint[]
-	WHERE id = $1::text AND NOT fenced AND (SELECT base FROM take) >= 0 RETURNING answer)`,
+	WHERE id = (SELECT $1::text FROM take) AND NOT fenced RETURNING 1)`,
 	}
 	updated := "0"
-	parameter := 5
+	parameter := 6
 	for _, t := range tables {
 		columns := directColumns[t.collection]
 		if d.inserts[t.collection].rows > 0 {
@@ -136,7 +137,7 @@ func (n *numbering) directStatement(d *direct) string {
 		}
 	}
 	return "WITH " + strings.Join(parts, ",\n") + `
-SELECT (SELECT answer FROM mine), pg_notify('` + channel + `', '')
+SELECT (SELECT base FROM take), pg_notify('` + channel + `', '')
 WHERE $3::bigint > 0 AND 1 / (` + alive + ` AND $5::bigint = ` + updated + `)::int = 1`
 }
 
@@ -160,13 +161,13 @@ func names(columns []column) string {
 	return strings.Join(list, ", ")
 }
 
-// arguments appends the columns of d in the order of directStatement.
-func (d *direct) arguments(to [][]byte) [][]byte {
+// arguments appends the parameters of directStatement from the fourth on.
+func (d *direct) arguments(to [][]byte, tenants []byte) [][]byte {
 	updates := 0
 	for c := range d.updates {
 		updates += d.updates[c].rows
 	}
-	to = append(to, integer(int64(d.inserts[driver.Command].rows)), integer(int64(updates)))
+	to = append(to, integer(int64(d.inserts[driver.Command].rows)), integer(int64(updates)), tenants)
 	for _, t := range tables {
 		if inserts := &d.inserts[t.collection]; inserts.rows > 0 {
 			for _, c := range directColumns[t.collection] {

@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"crypto/rand"
+	"encoding/binary"
 	"errors"
 	"time"
 
@@ -113,8 +114,8 @@ func (s *session) send(ctx context.Context, conn *pgx.Conn, g *group) (answer []
 			b.ExecStatement(prepared, parameters, inBinary, inBinary)
 		}
 	}
-	queue(nameTenants, g.named())
 	if g.careful {
+		queue(nameTenants, g.named())
 		queue(s.numbering.lock)
 	}
 	statement, parameters := s.statement(g)
@@ -130,6 +131,9 @@ func (s *session) send(ctx context.Context, conn *pgx.Conn, g *group) (answer []
 	if len(rows) == 0 {
 		return nil, errFenced
 	}
+	if !g.careful {
+		return [][]int64{{-1, 0, 0, int64(binary.BigEndian.Uint64(rows[0][0]))}}, nil
+	}
 	return answer, conn.TypeMap().Scan(pgtype.Int8ArrayOID, pgx.BinaryFormatCode, rows[0][0], &answer)
 }
 
@@ -140,7 +144,7 @@ func (s *session) statement(g *group) (string, [][]byte) {
 	if g.careful {
 		parameters, kind = g.arguments(parameters)
 	} else {
-		parameters, kind = g.direct.arguments(parameters), g.direct.shape()
+		parameters, kind = g.direct.arguments(parameters, g.named()), g.direct.shape()
 	}
 	statement, ok := s.statements[kind]
 	if !ok {

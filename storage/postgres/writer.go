@@ -23,6 +23,7 @@ type writer struct {
 	session session
 	group   *group
 	waiting []*request // for the next group
+	crowd   int        // how many callers there were at the last commit
 	done    chan struct{}
 }
 
@@ -73,6 +74,7 @@ func (w *writer) serve() {
 	} else {
 		w.notify()
 	}
+	w.crowd = len(w.group.requests) + len(w.waiting) + len(w.queue)
 	w.answer(w.group.requests, err)
 	w.group.reset()
 }
@@ -108,7 +110,7 @@ func (w *writer) more() bool {
 	if w.group.full() || len(w.waiting) >= 2*groupBatches {
 		return false
 	}
-	if len(w.queue) == 0 {
+	if len(w.queue) == 0 && len(w.group.requests) < w.crowd {
 		runtime.Gosched() // lets those who were just answered come again
 	}
 	select {
