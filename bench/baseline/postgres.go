@@ -7,20 +7,21 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// postgresGroup inserts a command and a record for each of its arguments, at the places behind the last.
+// postgresGroup inserts a command and a record for each of its arguments, and takes the places behind the last in the feed for them.
 const postgresGroup = `WITH w AS MATERIALIZED (SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[]) WITH ORDINALITY AS w(pk, sk, command, data, n)),
-	c AS (INSERT INTO tenantry.command (position, version, pk, sk, doc) SELECT $5::bigint + n, 1, pk, sk, command FROM w)
+	take AS (UPDATE tenantry.feed SET position = position + $5::bigint, commits = commits + 1 WHERE id = 1 RETURNING position - $5::bigint AS base),
+	c AS (INSERT INTO tenantry.command (position, version, pk, sk, doc) SELECT (SELECT base FROM take) + n, 1, pk, sk, command FROM w)
 	INSERT INTO tenantry.data (version, deleted, pk, sk, doc) SELECT 1, false, pk, sk, data FROM w`
 
 // maxPostgresGroup is how many inserts share a statement.
 const maxPostgresGroup = 256
 
 // PostgresGroup is a group commit by hand on PostgreSQL: one goroutine puts what others send it into one statement of inserts, by a
-// connection that row-level security does not concern.
+// connection that row-level security does not concern. A program that finds out about a commit whose answer was lost, or that tells
+// others of its commits, does more.
 type PostgresGroup struct {
 	conn          *pgx.Conn
 	command, data string
-	position      int64
 	queue         chan wanted
 	done          chan error
 }
@@ -38,9 +39,6 @@ func OpenPostgresGroup(ctx context.Context, url, command, data string) (*Postgre
 		return nil, err
 	}
 	g := &PostgresGroup{conn: conn, command: command, data: data, queue: make(chan wanted, maxPostgresGroup), done: make(chan error)}
-	if err := conn.QueryRow(ctx, "SELECT COALESCE(max(position), 0) FROM tenantry.command").Scan(&g.position); err != nil {
-		return nil, err
-	}
 	go g.run()
 	return g, nil
 }
@@ -86,8 +84,7 @@ func (g *PostgresGroup) run() {
 		for range group {
 			commands, datas = append(commands, g.command), append(datas, g.data)
 		}
-		_, err := g.conn.Exec(context.Background(), postgresGroup, pks, sks, commands, datas, g.position)
-		g.position += int64(len(group))
+		_, err := g.conn.Exec(context.Background(), postgresGroup, pks, sks, commands, datas, len(group))
 		for _, in := range group {
 			in.done <- err
 		}

@@ -25,9 +25,9 @@ func TestMain(m *testing.M) { postgrestest.Main(m) }
 var attributes = record.Attributes(`{"category":"office","currency":"EUR","description":"` + strings.Repeat("a chair that is comfortable. ", 8) +
 	`","dimensions":{"depth":62.5,"height":118,"width":64},"price":4900,"tags":["chair","ergonomic","black"]}`)
 
-func open(b *testing.B, url string) *tenantrytest.App {
-	b.Helper()
-	return tenantrytest.New(b, tenantry.Config{Store: postgres.At(url, postgres.Options{}), Now: time.Now, Log: slog.New(slog.DiscardHandler)})
+func open(tb testing.TB, url string) *tenantrytest.App {
+	tb.Helper()
+	return tenantrytest.New(tb, tenantry.Config{Store: postgres.At(url, postgres.Options{}), Now: time.Now, Log: slog.New(slog.DiscardHandler)})
 }
 
 func publish(app *tenantrytest.App, sc guard.Scope, sk string) (record.Key, error) {

@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -19,7 +20,8 @@ const (
 )
 
 // configure returns how connections are made. Every statement of the engine finds its rows by a key: the planner is kept from
-// all that it may prefer while tables are small, and would still use when they have grown.
+// all that it may prefer while tables are small, and would still use when they have grown. A direct group rests on that: it names its
+// tenants where it computes the key of the feed.
 func configure(url string, opts Options) (*pgxpool.Config, error) {
 	cfg, err := pgxpool.ParseConfig(url)
 	if err != nil { // it may hold the password
@@ -45,8 +47,9 @@ func configure(url string, opts Options) (*pgxpool.Config, error) {
 		"enable_bitmapscan":                   "off",
 		"jit":                                 "off",
 	} {
-		if _, set := cfg.ConnConfig.RuntimeParams[name]; !set || name == "role" || name == "search_path" {
-			cfg.ConnConfig.RuntimeParams[name] = value // what the URL sets stays
+		_, set := cfg.ConnConfig.RuntimeParams[name]
+		if !set || name == "role" || name == "search_path" || strings.HasPrefix(name, "enable_") { // what else the URL sets stays
+			cfg.ConnConfig.RuntimeParams[name] = value
 		}
 	}
 	return cfg, nil

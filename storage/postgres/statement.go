@@ -10,7 +10,8 @@ import (
 // numbering is how commands get their places in the feed.
 type numbering struct {
 	lock string // the statement before one that looks at rows
-	take string // the statement inside the one that writes that takes %[1]s places; base is the place before the first
+	take string // the statement inside the one that writes that takes %[1]s places of feed %[2]s; base is the place before the first
+	mark string // take for the session $1 and its commit $2, and the mark of both, where it holds the feed
 }
 
 // inOrder locks the feed before any row is looked at or written, and until the transaction has ended: places are dense, and become visible
@@ -18,7 +19,8 @@ type numbering struct {
 // that is direct takes places at once: that is the lock.
 var inOrder = numbering{
 	lock: "SELECT FROM feed WHERE id = 1 FOR UPDATE",
-	take: "UPDATE feed SET position = position + %[1]s, commits = commits + 1 WHERE id = 1 RETURNING position - %[1]s AS base",
+	take: "UPDATE feed SET position = position + %[1]s, commits = commits + 1 WHERE id = %[2]s RETURNING position - %[1]s AS base",
+	mark: "UPDATE feed SET position = position + %[1]s, commits = commits + 1, number = $2::bigint, base = position WHERE id = %[2]s AND holder = $1::text RETURNING base",
 }
 
 // nthPlace is the place of the nth new command.
@@ -92,7 +94,7 @@ func (n *numbering) statement(s shape) string {
 		}
 	}
 	isNew := fmt.Sprintf("collection = %d AND NOT del AND there IS NULL", driver.Command)
-	take := fmt.Sprintf(n.take, "COALESCE((SELECT max(nth) FROM counted), 0)")
+	take := fmt.Sprintf(n.take, "COALESCE((SELECT max(nth) FROM counted), 0)", "1")
 	return fmt.Sprintf(`WITH writes AS MATERIALIZED (
 	SELECT w.* FROM unnest($4::bigint[], $5::bigint[], $6::bigint[], $7::text[], $8::text[], $9::bigint[], $10::bigint[], $11::bigint[], $12::boolean[], $13::boolean[], $14::bigint[], $15::text[])
 		AS w(batch, num, collection, pk, sk, version, cond, expected, del, deleted, expires, doc)

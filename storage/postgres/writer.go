@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/tenantry/tenantry/storage/driver"
 )
@@ -20,15 +21,17 @@ type writer struct {
 	findOut time.Duration // how long to try to learn of a commit whose answer was lost
 	notify  func()        // called after every commit
 
-	session session
-	group   *group
-	waiting []*request // for the next group
-	done    chan struct{}
+	session  session
+	group    *group
+	waiting  []*request    // for the next group
+	crowd    int           // how many callers there were at the last commit
+	patience time.Duration // with those of them who don't come again
+	done     chan struct{}
 }
 
 func newWriter(cfg *pgx.ConnConfig, opts Options, t tuning, notify func()) *writer {
 	return &writer{
-		queue: make(chan *request, groupBatches), done: make(chan struct{}), group: newGroup(),
+		queue: make(chan *request, groupBatches), done: make(chan struct{}), group: newGroup(), patience: mostPatience,
 		rest: t.rest, findOut: t.findOut, notify: notify,
 		session: session{cfg: cfg, numbering: t.numbering, limit: opts.roundTrip(), statements: make(map[shape]string)},
 	}
@@ -73,6 +76,7 @@ func (w *writer) serve() {
 	} else {
 		w.notify()
 	}
+	w.crowd = len(w.group.requests) + len(w.waiting) + len(w.queue)
 	w.answer(w.group.requests, err)
 	w.group.reset()
 }
@@ -108,8 +112,8 @@ func (w *writer) more() bool {
 	if w.group.full() || len(w.waiting) >= 2*groupBatches {
 		return false
 	}
-	if len(w.queue) == 0 {
-		runtime.Gosched() // lets those who were just answered come again
+	if len(w.queue) == 0 && len(w.group.requests) < w.crowd {
+		w.linger()
 	}
 	select {
 	case r, open := <-w.queue:
@@ -119,6 +123,30 @@ func (w *writer) more() bool {
 		return open
 	default:
 		return false
+	}
+}
+
+// A commit costs about as much as lingerBelow batches do: a group that is larger gains nothing by waiting for more. Who was answered
+// and comes again at once does so within mostPatience.
+const (
+	lingerBelow  = 32
+	mostPatience = 20 * time.Microsecond
+)
+
+// linger lets those who were just answered come again. Where they don't, it has less patience the next time.
+func (w *writer) linger() {
+	for began := time.Now(); ; {
+		runtime.Gosched()
+		switch {
+		case len(w.queue) > 0:
+			w.patience = mostPatience
+			return
+		case len(w.group.requests) >= lingerBelow:
+			return
+		case time.Since(began) >= w.patience:
+			w.patience /= 2
+			return
+		}
 	}
 }
 
@@ -185,7 +213,8 @@ const (
 	sessionsQuery = "DELETE FROM session WHERE used < now() - interval '1 day' AND id <> $1"
 )
 
-// sweep removes some expired rows and returns when to look again. An error is not reported: the next commit meets it too.
+// sweep removes some expired rows, says that the session is there, and returns when to look again. An error is not reported: the next
+// commit meets it too.
 func (w *writer) sweep() time.Duration {
 	ctx, cancel := context.WithTimeout(context.Background(), w.session.limit)
 	defer cancel()
@@ -194,18 +223,16 @@ func (w *writer) sweep() time.Duration {
 	}
 	b := named(everyone)
 	b.Queue(w.session.numbering.lock)
-	b.Queue(sweepQuery, time.Now().Unix())
+	b.Queue("UPDATE session SET used = now() WHERE id = $1", w.session.id)
+	b.Queue(letGo)
+	b.Queue(hold, w.session.id).Exec(taken(&w.session.holds))
 	b.Queue(sessionsQuery, w.session.id)
-	answers := w.session.conn.SendBatch(ctx, b)
 	var removed int64
-	for range b.Len() - 1 {
-		tag, err := answers.Exec()
-		if err != nil {
-			break
-		}
+	b.Queue(sweepQuery, time.Now().Unix()).Exec(func(tag pgconn.CommandTag) error {
 		removed = tag.RowsAffected()
-	}
-	answers.Close()
+		return nil
+	})
+	w.session.conn.SendBatch(ctx, b).Close()
 	if w.session.conn.IsClosed() {
 		w.session.conn = nil // with nothing under way, nothing is lost
 	}
