@@ -129,6 +129,7 @@ type App struct {
 	verifier *auth.Verifier
 	jobs     *jobs.Queue
 	webhooks *webhooks.Service
+	cursors  *storage.Cursors
 	answers  storage.Keeper
 	tail     *feed.Tail
 	events   *events.Hub
@@ -210,7 +211,7 @@ func (a *App) build(cursors *storage.Cursors, revocations *members.Revocations) 
 		return k
 	}
 	listing, partitions, inverse := keeper("TENANTS"), keeper("PARTITIONS"), keeper("MEMBER_OF")
-	a.answers = keeper("ANSWER")
+	a.answers, a.cursors = keeper("ANSWER"), cursors
 	a.runner = projection.New(projection.Config{Store: a.store, Registrations: slices.Concat(cfg.Handlers, inModule(tenants.Declaration().Module, cfg.Tenants.DataSyncHandlers)),
 		ModuleOf: a.moduleOf, Checkpoints: keeper("CHECKPOINT"), Parked: keeper("PARKED"), Leases: keeper("LEASE"), Term: cfg.HandlerTerm, Log: cfg.Log, Now: cfg.Now})
 	a.jobs = jobs.New(jobs.Config{Store: a.store, Jobs: keeper("JOB"), Directory: keeper("JOBS"), Workers: keeper("WORKER"), Tenant: func(ctx context.Context, code tenant.Code) (guard.State, error) { return a.guard.Lookup(ctx, code) }, Term: cfg.HandlerTerm,
@@ -252,6 +253,7 @@ func (a *App) modules() []route.Operation {
 	ops = append(ops, (&records.Routes{Entities: a.entities, Commands: a.commands, Data: a.data, Waiting: a.runner.Waiting}).Operations()...)
 	ops = append(ops, a.audit.Operations()...)
 	ops = append(ops, a.events.Operations()...)
+	ops = append(ops, (&jobs.Routes{Queue: a.jobs, Cursors: a.cursors}).Operations()...)
 	ops = append(ops, (&webhooks.Routes{Webhooks: a.webhooks}).Operations()...)
 	return append(ops, a.cfg.Routes...)
 }
