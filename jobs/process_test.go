@@ -3,6 +3,7 @@ package jobs_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -135,6 +136,25 @@ func TestTenantsTakeTurns(t *testing.T) {
 		if n > 8 {
 			t.Errorf("%s waited for %d jobs", code, n)
 		}
+	}
+}
+
+// TestEveryTenantIsSeen has another process than the one that took the orders find the tenants in the directory, which has several pages of them.
+func TestEveryTenantIsSeen(t *testing.T) {
+	const tenants = 1500
+	src, out := memory.New(), make(chan ran, tenants)
+	orders, runs := newWorld(t, src, nil, reporting(out)), newWorld(t, src, nil, reporting(out))
+	for n := range tenants {
+		orders.enqueue(worldtest.Scope(fmt.Sprint("t", n)), jobs.Order{Kind: "report", Payload: payload(n)})
+	}
+	runs.run()
+	seen := map[string]bool{}
+	for range tenants {
+		got := receive(t, out)
+		if got.Tenant != fmt.Sprint("t", got.N) || seen[got.Tenant] {
+			t.Errorf("job %d ran in %s", got.N, got.Tenant)
+		}
+		seen[got.Tenant] = true
 	}
 }
 
