@@ -398,11 +398,11 @@ var mutants = []mutant{
 		test: []string{"-run", "TestAFailureIsTriedAgain", "./jobs"},
 	},
 	{
-		name: "tenants behind the first page of the directory are passed over",
-		file: "jobs/follow.go",
-		old:  `if len(rows) < atOnce {`,
-		new:  `if len(rows) <= atOnce {`,
-		test: []string{"-run", "TestEveryTenantIsSeen", "./jobs"},
+		name: "what comes while a tenant's jobs are looked at is passed over",
+		file: "jobs/turns.go",
+		old:  "case again || f.more:",
+		new:  "case again && f.more:",
+		test: []string{"-run", "TestWhatComesDuringATurn", "./jobs"},
 	},
 	{
 		name: "the tenant that was served is served next",
