@@ -19,6 +19,7 @@ import (
 	"github.com/tenantry/tenantry/feed"
 	"github.com/tenantry/tenantry/guard"
 	"github.com/tenantry/tenantry/internal/scope"
+	"github.com/tenantry/tenantry/jobs"
 	"github.com/tenantry/tenantry/members"
 	"github.com/tenantry/tenantry/projection"
 	"github.com/tenantry/tenantry/record"
@@ -29,6 +30,7 @@ import (
 	"github.com/tenantry/tenantry/storage/driver"
 	"github.com/tenantry/tenantry/tenant"
 	"github.com/tenantry/tenantry/tenants"
+	"github.com/tenantry/tenantry/webhooks"
 )
 
 // Config configures an App. Store is required; the zero value of everything else is its default.
@@ -55,8 +57,14 @@ type Config struct {
 	// Handlers run after commands. Defaults to none.
 	Handlers []projection.Registration
 
-	// HandlerTerm is the term of the leases that let one process at a time run a handler: see projection.Config. Defaults to 4 s.
+	// HandlerTerm is the term of the leases that let one process at a time run a handler, or a job: see projection.Config. Defaults to 4 s.
 	HandlerTerm time.Duration
+
+	// Jobs are the application's own kinds of background work. Defaults to none.
+	Jobs []jobs.Kind
+
+	// Webhooks says what webhooks may reach, and how often they are tried. Defaults to public addresses, 8 times.
+	Webhooks webhooks.Options
 
 	// Tenants configures the tenant module.
 	Tenants TenantOptions
@@ -82,6 +90,9 @@ type Config struct {
 
 	// Observe is told of every operation on the store. Defaults to nobody.
 	Observe func(op string, took time.Duration, err error)
+
+	// ObserveJob is told of every attempt of a job. Defaults to nobody.
+	ObserveJob func(jobs.Outcome)
 
 	// ObserveCache is told of every read through a cache, by the cache's name. Defaults to nobody.
 	ObserveCache func(name string, hit bool)
@@ -116,6 +127,9 @@ type App struct {
 	audit    *audit.Log
 	guard    *guard.Guard
 	verifier *auth.Verifier
+	jobs     *jobs.Queue
+	webhooks *webhooks.Service
+	cursors  *storage.Cursors
 	answers  storage.Keeper
 	tail     *feed.Tail
 	events   *events.Hub
@@ -134,7 +148,7 @@ var reserved = []string{"USER", "MEMBER_OF", "JOB"}
 
 // Declarations returns the entity types that every App has: those of the built-in modules, and those that modules will own.
 func Declarations() []entity.Type {
-	types := slices.Concat(members.Declarations(), settings.Declarations(), []entity.Type{tenants.Declaration(), audit.Declaration()})
+	types := slices.Concat(members.Declarations(), settings.Declarations(), []entity.Type{tenants.Declaration(), audit.Declaration(), webhooks.Declaration()})
 	for _, name := range reserved {
 		types = append(types, entity.Type{Name: record.MustEntityType(name), Owned: true})
 	}
@@ -197,10 +211,16 @@ func (a *App) build(cursors *storage.Cursors, revocations *members.Revocations) 
 		return k
 	}
 	listing, partitions, inverse := keeper("TENANTS"), keeper("PARTITIONS"), keeper("MEMBER_OF")
-	a.answers = keeper("ANSWER")
+	a.answers, a.cursors = keeper("ANSWER"), cursors
 	a.runner = projection.New(projection.Config{Store: a.store, Registrations: slices.Concat(cfg.Handlers, inModule(tenants.Declaration().Module, cfg.Tenants.DataSyncHandlers)),
 		ModuleOf: a.moduleOf, Checkpoints: keeper("CHECKPOINT"), Parked: keeper("PARKED"), Leases: keeper("LEASE"), Term: cfg.HandlerTerm, Log: cfg.Log, Now: cfg.Now})
-	a.commands = command.New(command.Config{Store: a.store, Entities: a.entities, Handlers: a.runner, Committed: a.tail.Committed, Now: cfg.Now,
+	a.jobs = jobs.New(jobs.Config{Store: a.store, Jobs: keeper("JOB"), Directory: keeper("JOBS"), Workers: keeper("WORKER"), Tenant: func(ctx context.Context, code tenant.Code) (guard.State, error) { return a.guard.Lookup(ctx, code) }, Term: cfg.HandlerTerm,
+		Observe: cfg.ObserveJob, Log: cfg.Log, Now: cfg.Now})
+	var err error
+	a.webhooks, err = webhooks.New(webhooks.Config{Options: cfg.Webhooks, Commands: a.Commands, Store: a.store, Data: a.data, Entities: a.entities, Jobs: a.jobs, Feed: a.tail, Cursors: cursors,
+		Deliveries: keeper("DELIVERY"), Key: a.cfg.Keyring.Secret("webhooks"), Observe: cfg.ObserveCache, Log: cfg.Log, Now: cfg.Now})
+	failed = errors.Join(failed, err, a.jobs.Register(cfg.Jobs...))
+	a.commands = command.New(command.Config{Store: a.store, Entities: a.entities, Handlers: a.runner, Outbox: a.webhooks.Outbox, Committed: a.tail.Committed, Now: cfg.Now,
 		Companions: map[record.EntityType][]command.Companion{tenants.EntityType(): {tenants.Companion(listing)},
 			members.EntityType(): {members.Companion(inverse)}},
 		Receipts: keeper("RECEIPT"), Codes: keeper("CODE"), Partitions: partitions})
@@ -213,7 +233,6 @@ func (a *App) build(cursors *storage.Cursors, revocations *members.Revocations) 
 		Inverse: inverse, Defaults: keeper("DEFAULT_TENANT"), Admins: keeper("ADMINS"), Families: keeper("REFRESH"), Now: cfg.Now})
 	a.tenants = tenants.New(tenants.Config{Commands: a.commands, Data: a.data, Directory: a.dir, Left: a.members.Left, Listing: listing, Partitions: partitions, Cursors: cursors,
 		Reserved: a.guard.Reserved, CrossTenant: cfg.CrossTenantRoles.Has})
-	var err error
 	a.settings, err = settings.New(settings.Config{Commands: a.commands, Data: a.data, Cursors: cursors, Groups: tenants.GroupsFor, State: a.guard.Lookup, Declaration: cfg.Settings,
 		Feed: a.tail, Observe: cfg.ObserveCache})
 	failed = errors.Join(failed, err)
@@ -234,6 +253,8 @@ func (a *App) modules() []route.Operation {
 	ops = append(ops, (&records.Routes{Entities: a.entities, Commands: a.commands, Data: a.data, Waiting: a.runner.Waiting}).Operations()...)
 	ops = append(ops, a.audit.Operations()...)
 	ops = append(ops, a.events.Operations()...)
+	ops = append(ops, (&jobs.Routes{Queue: a.jobs, Cursors: a.cursors}).Operations()...)
+	ops = append(ops, (&webhooks.Routes{Webhooks: a.webhooks}).Operations()...)
 	return append(ops, a.cfg.Routes...)
 }
 
@@ -253,7 +274,7 @@ func (a *App) moduleOf(t record.EntityType) string {
 	return typ.In()
 }
 
-// Start begins what runs beside requests: handlers, event streams, and following what other processes change. It returns at once;
+// Start begins what runs beside requests: handlers, jobs, event streams, and following what other processes change. It returns at once;
 // Close ends it.
 func (a *App) Start(ctx context.Context) error {
 	ctx, a.stop = context.WithCancel(context.WithoutCancel(ctx))
@@ -266,6 +287,7 @@ func (a *App) Start(ctx context.Context) error {
 	}
 	a.working.Go(run)
 	a.working.Go(func() { a.events.Run(ctx) })
+	a.working.Go(func() { a.jobs.Run(ctx) })
 	return nil
 }
 
@@ -319,6 +341,12 @@ func (a *App) Audit() *audit.Log { return a.audit }
 
 // Handlers returns the runner of the handlers.
 func (a *App) Handlers() *projection.Runner { return a.runner }
+
+// Jobs returns the queue of background work.
+func (a *App) Jobs() *jobs.Queue { return a.jobs }
+
+// Webhooks returns the webhooks of tenants.
+func (a *App) Webhooks() *webhooks.Service { return a.webhooks }
 
 // Guard returns the only door to data.
 func (a *App) Guard() *guard.Guard { return a.guard }
