@@ -24,18 +24,19 @@ const (
 )
 
 func (e *engine) Commit(ctx context.Context, b driver.Batch) (driver.Position, error) {
-	if err := e.enter(ctx, "dynamodb.Commit"); err != nil {
+	l, err := e.enter(ctx, "dynamodb.Commit")
+	if err != nil {
 		return "", err
 	}
 	defer e.leave()
 	if len(b.Writes) == 0 {
 		return "", nil
 	}
-	in, err := e.transaction(ctx, b)
+	in, err := e.transaction(ctx, l, b)
 	if err != nil {
 		return "", err
 	}
-	if err := e.transact(ctx, in, b); err != nil {
+	if err := e.transact(ctx, l, in, b); err != nil {
 		return "", err
 	}
 	e.passes.note(b)
@@ -45,7 +46,7 @@ func (e *engine) Commit(ctx context.Context, b driver.Batch) (driver.Position, e
 
 // transaction returns the call that makes b, after its blobs are written. Its token is its own: whatever is sent again of it has one
 // effect, and the same batch committed twice has two.
-func (e *engine) transaction(ctx context.Context, b driver.Batch) (*dynamodb.TransactWriteItemsInput, error) {
+func (e *engine) transaction(ctx context.Context, l *layout, b driver.Batch) (*dynamodb.TransactWriteItemsInput, error) {
 	in := &dynamodb.TransactWriteItemsInput{
 		ClientRequestToken: aws.String(rand.Text()),
 		TransactItems:      make([]types.TransactWriteItem, len(b.Writes)),
@@ -56,9 +57,12 @@ func (e *engine) transaction(ctx context.Context, b driver.Batch) (*dynamodb.Tra
 		if err != nil {
 			return nil, err
 		}
-		cond := conditionOf(w, now)
+		if of(l.coming, w.Record.PK) > 0 {
+			return nil, fault.New(fault.Unavailable, "dynamodb.Commit", "the partition is being spread over several keys; try again in a minute")
+		}
+		cond, key := conditionOf(w, now), l.keyOf(driver.RefOf(w.Collection, w.Record))
 		if w.Delete {
-			in.TransactItems[i].Delete = cond.delete(table, keyOf(driver.RefOf(w.Collection, w.Record)))
+			in.TransactItems[i].Delete = cond.delete(table, key)
 			continue
 		}
 		pointer, err := e.storeBlob(ctx, w.Record)
@@ -69,6 +73,7 @@ func (e *engine) transaction(ctx context.Context, b driver.Batch) (*dynamodb.Tra
 		if err != nil {
 			return nil, err
 		}
+		it["pk"] = key["pk"]
 		n := sizeOf(it)
 		if total += n; n > maxItem {
 			return nil, fault.New(fault.TooLarge, "dynamodb.Commit", "a record is larger than the 400 KB that DynamoDB keeps in an item; make its attributes smaller, or configure a blob store")
@@ -171,9 +176,14 @@ func (c condition) update(table string, of driver.Collection, it item) *types.Up
 // transact makes the call until it has an answer that says whether the writes were made. An answer may be lost behind the
 // server; the same call again, with its token, is then answered as the first was. A server that has forgotten the token finds the
 // conditions broken by the writes themselves, so after a lost answer the rows say what became of it.
-func (e *engine) transact(ctx context.Context, in *dynamodb.TransactWriteItemsInput, b driver.Batch) error {
+func (e *engine) transact(ctx context.Context, l *layout, in *dynamodb.TransactWriteItemsInput, b driver.Batch) error {
 	lost := false
 	for attempt := 0; ; attempt++ {
+		if now, err := e.layout(ctx, "dynamodb.Commit"); err != nil {
+			return err
+		} else if now.version != l.version {
+			return fault.New(fault.Unavailable, "dynamodb.Commit", "partitions were spread over several keys meanwhile; try again")
+		}
 		_, err := e.db.TransactWriteItems(ctx, in, once)
 		if err == nil {
 			return nil
@@ -187,7 +197,7 @@ func (e *engine) transact(ctx context.Context, in *dynamodb.TransactWriteItemsIn
 		case v.conflict == nil && attempt+1 == maxAttempts:
 			return busy(err, "dynamodb.Commit")
 		case v.mismatch || v.conflict != nil && lost:
-			if made, err := e.made(ctx, b); made || err != nil {
+			if made, err := e.made(ctx, l, b); made || err != nil {
 				return err
 			}
 			if v.conflict != nil {
@@ -260,14 +270,14 @@ func conflictOf(i int, w driver.Write, found item) *driver.Conflict {
 
 // made reports whether the rows are those that b makes. A command says it alone: no other has its key, and what another
 // request wrote under it differs at least in its request's ID or its time.
-func (e *engine) made(ctx context.Context, b driver.Batch) (bool, error) {
+func (e *engine) made(ctx context.Context, l *layout, b driver.Batch) (bool, error) {
 	for _, w := range b.Writes {
 		if w.Collection == driver.Command && !w.Delete {
-			return e.stands(ctx, w)
+			return e.stands(ctx, l, w)
 		}
 	}
 	for _, w := range b.Writes {
-		if stands, err := e.stands(ctx, w); !stands || err != nil {
+		if stands, err := e.stands(ctx, l, w); !stands || err != nil {
 			return false, err
 		}
 	}
@@ -275,8 +285,8 @@ func (e *engine) made(ctx context.Context, b driver.Batch) (bool, error) {
 }
 
 // stands reports whether the row that w names is what w makes it.
-func (e *engine) stands(ctx context.Context, w driver.Write) (bool, error) {
-	rec, err := e.get(ctx, driver.RefOf(w.Collection, w.Record))
+func (e *engine) stands(ctx context.Context, l *layout, w driver.Write) (bool, error) {
+	rec, err := e.get(ctx, l, driver.RefOf(w.Collection, w.Record))
 	if err != nil || rec == nil || w.Delete {
 		return err == nil && rec == nil && w.Delete, err
 	}
