@@ -6,7 +6,6 @@ import (
 	"hash/fnv"
 	"strconv"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -146,24 +145,28 @@ func countsItem(counts map[string]int) types.AttributeValue {
 
 // layouts is what a process knows of its store's layout.
 type layouts struct {
-	mu   sync.Mutex // held by the one who looks
-	last atomic.Pointer[layout]
+	last    atomic.Pointer[layout]
+	looking atomic.Bool // somebody does
 }
 
-// layout returns the store's layout, which it looks at again where what is known may have changed since.
+// layout returns the store's layout, which it looks at again where what is known may have changed since. In the second half of a term one of
+// those who ask looks, and the others need not wait.
 func (e *engine) layout(ctx context.Context, op string) (*layout, error) {
-	if l := e.layouts.last.Load(); l != nil && l.fresh(e.cfg.layoutTerm()) {
-		return l, nil
+	l := e.layouts.last.Load()
+	fresh := l.fresh(e.cfg.layoutTerm())
+	if fresh {
+		if l.fresh(e.cfg.layoutTerm()/2) || !e.layouts.looking.CompareAndSwap(false, true) {
+			return l, nil
+		}
+		defer e.layouts.looking.Store(false)
 	}
-	e.layouts.mu.Lock()
-	defer e.layouts.mu.Unlock()
-	if l := e.layouts.last.Load(); l != nil && l.fresh(e.cfg.layoutTerm()) {
+	switch seen, err := e.look(ctx, op); {
+	case err == nil:
+		e.layouts.last.Store(seen)
+		return seen, nil
+	case fresh: // it may still be believed
 		return l, nil
-	}
-	l, err := e.look(ctx, op)
-	if err != nil {
+	default:
 		return nil, err
 	}
-	e.layouts.last.Store(l)
-	return l, nil
 }

@@ -165,7 +165,7 @@ func (s server) keep(ctx context.Context, l *layout) error {
 	it := item{"pk": text(layoutPK), "sk": text(layoutSK), "version": number(strconv.FormatInt(l.version+1, 10)), "spread": countsItem(l.spread), "coming": countsItem(l.coming)}
 	in := &dynamodb.PutItemInput{TableName: &table, Item: it, ConditionExpression: aws.String("attribute_not_exists(pk)")}
 	if l.version > 0 {
-		in.ConditionExpression = aws.String("version = :version")
+		in.ConditionExpression, in.ExpressionAttributeNames = aws.String("#version = :version"), map[string]string{"#version": "version"}
 		in.ExpressionAttributeValues = item{":version": number(strconv.FormatInt(l.version, 10))}
 	}
 	_, err := s.db.PutItem(ctx, in)

@@ -1,12 +1,12 @@
 package dynamodb
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"errors"
 	"reflect"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -14,6 +14,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 
 	"github.com/tenantry/tenantry/fault"
+	"github.com/tenantry/tenantry/record"
 	"github.com/tenantry/tenantry/storage/driver"
 )
 
@@ -52,6 +53,7 @@ func (e *engine) transaction(ctx context.Context, l *layout, b driver.Batch) (*d
 		TransactItems:      make([]types.TransactWriteItem, len(b.Writes)),
 	}
 	now, total := time.Now(), 0
+	var content attributes
 	for i, w := range b.Writes {
 		table, err := e.table(w.Collection, w.Record.PK)
 		if err != nil {
@@ -65,15 +67,14 @@ func (e *engine) transaction(ctx context.Context, l *layout, b driver.Batch) (*d
 			in.TransactItems[i].Delete = cond.delete(table, key)
 			continue
 		}
-		pointer, err := e.storeBlob(ctx, w.Record)
-		if err != nil {
-			return nil, err
-		}
-		it, err := encode(w.Collection, w.Record, pointer)
+		it, err := encode(w.Collection, w.Record)
 		if err != nil {
 			return nil, err
 		}
 		it["pk"] = key["pk"]
+		if err := content.put(ctx, e.server, it, w.Record); err != nil {
+			return nil, err
+		}
 		n := sizeOf(it)
 		if total += n; n > maxItem {
 			return nil, fault.New(fault.TooLarge, "dynamodb.Commit", "a record is larger than the 400 KB that DynamoDB keeps in an item; make its attributes smaller, or configure a blob store")
@@ -89,6 +90,33 @@ func (e *engine) transaction(ctx context.Context, l *layout, b driver.Batch) (*d
 		return nil, fault.New(fault.TooLarge, "dynamodb.Commit", "the batch is larger than the 4 MB that DynamoDB writes at once; write fewer records together")
 	}
 	return in, nil
+}
+
+// attributes are those of the record that was encoded last. A command and the state that it makes have the same.
+type attributes struct {
+	owner string // the partition: a blob is one tenant's
+	text  []byte
+	value types.AttributeValue
+}
+
+// put gives an item the attributes of its record: themselves, or where they are large the pointer to the blob in which they now stand.
+func (a *attributes) put(ctx context.Context, s server, it item, r *record.Record) error {
+	if len(r.Attributes) == 0 {
+		return nil
+	}
+	if a.value == nil || a.owner != r.PK || !bytes.Equal(a.text, r.Attributes) {
+		pointer, err := s.storeBlob(ctx, r)
+		value := text(pointer)
+		if err == nil && pointer == "" {
+			value, err = encodeObject(r.Attributes)
+		}
+		if err != nil {
+			return err
+		}
+		a.owner, a.text, a.value = r.PK, r.Attributes, value
+	}
+	it["attributes"] = a.value
+	return nil
 }
 
 // condition is a driver.Condition in DynamoDB's words; its expression is "" for none.
@@ -151,21 +179,31 @@ func (c condition) put(table string, it item) *types.Put {
 		ExpressionAttributeValues: values, ReturnValuesOnConditionCheckFailure: allOld}
 }
 
+// updating are the placeholders of attributes in updates, of one letter each: these make up a third of a commit, which is sent and signed.
+var updating = func() (all []struct{ name, value string }) {
+	for i := range attributeNames {
+		letter := string(rune('a' + i))
+		all = append(all, struct{ name, value string }{"#" + letter, ":" + letter})
+	}
+	return all
+}()
+
 // update sets the attributes that it has and removes those that items of its collection can have and it hasn't.
 func (c condition) update(table string, of driver.Collection, it item) *types.Update {
-	var set, remove []string
-	for _, name := range namesOf(of) {
-		c.names["#"+name] = name
+	set, remove := make([]byte, 0, 256), make([]byte, 0, 64)
+	for i, name := range namesOf(of) {
+		p := updating[i]
+		c.names[p.name] = name
 		if v, ok := it[name]; ok {
-			set = append(set, "#"+name+" = :"+name)
-			c.values[":"+name] = v
+			c.values[p.value] = v
+			set = append(append(append(append(set, ','), p.name...), '='), p.value...)
 		} else {
-			remove = append(remove, "#"+name)
+			remove = append(append(remove, ','), p.name...)
 		}
 	}
-	expression := "SET " + strings.Join(set, ", ")
+	expression := "SET " + string(set[1:]) // the version is always set
 	if len(remove) > 0 {
-		expression += " REMOVE " + strings.Join(remove, ", ")
+		expression += " REMOVE " + string(remove[1:])
 	}
 	cond, _, _ := c.parts()
 	return &types.Update{TableName: &table, Key: item{"pk": it["pk"], "sk": it["sk"]}, UpdateExpression: &expression,
