@@ -226,7 +226,7 @@ func directions(t *testing.T, test func(t *testing.T, from, to driver.Source)) {
 	}
 }
 
-// tables makes DynamoDB tables for the entity types of these tests.
+// tables makes DynamoDB tables for the entity types of these tests, one of which is spread.
 func tables(t testing.TB) driver.Source {
 	t.Helper()
 	srv := dynamodbtest.New(t)
@@ -237,6 +237,9 @@ func tables(t testing.TB) driver.Source {
 	cfg := dynamodb.Config{Prefix: srv.Prefix, Endpoint: srv.Endpoint, Region: srv.Region, Credentials: srv.Credentials, Blobs: dynamodb.Directory(t.TempDir()),
 		Module: func(string) string { return "all" }}
 	if _, err := dynamodb.CreateTables(t.Context(), cfg, types...); err != nil {
+		t.Fatal(err)
+	}
+	if err := dynamodb.Spread(t.Context(), cfg, dynamodb.Shards{Type: note, Count: 3}); err != nil { // a copy finds rows where they are, and puts them where they are to be
 		t.Fatal(err)
 	}
 	return dynamodb.At(cfg)

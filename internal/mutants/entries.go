@@ -250,8 +250,8 @@ var mutants = []mutant{
 	{
 		name: "a commit whose answer was lost is taken for refused",
 		file: "storage/dynamodb/write.go",
-		old:  "if made, err := e.made(ctx, b); made || err != nil {",
-		new:  "if _, err := e.made(ctx, b); err != nil {",
+		old:  "if made, err := e.made(ctx, l, b); made || err != nil {",
+		new:  "if _, err := e.made(ctx, l, b); err != nil {",
 		test: []string{"-run", "TestFaults", "./storage/dynamodb"},
 	},
 	{
