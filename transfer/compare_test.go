@@ -10,6 +10,7 @@ import (
 	"github.com/tenantry/tenantry/internal/worldtest"
 	"github.com/tenantry/tenantry/record"
 	"github.com/tenantry/tenantry/storage/driver"
+	"github.com/tenantry/tenantry/storage/dynamodb"
 	"github.com/tenantry/tenantry/storage/memory"
 	"github.com/tenantry/tenantry/transfer"
 )
@@ -81,4 +82,13 @@ func TestComparedBeforeThePause(t *testing.T) {
 	if diff := cmp.Diff(of(second), of(first)); diff != "" {
 		t.Errorf("the digests (-at rest +while it was used):\n%s", diff)
 	}
+}
+
+// TestSpreadOtherwise copies between DynamoDB tables whose partitions are spread over different numbers of keys, which is how the number is changed.
+func TestSpreadOtherwise(t *testing.T) {
+	from := started(t, tables(t))
+	from.fill()
+	to := open(t, tables(t, dynamodb.Shards{Type: note, Count: 3}, dynamodb.Shards{Type: product, Tenant: worldtest.Code("acme"), Count: 2}))
+	copyAll(t, from, to, transfer.Options{})
+	compared(t, from, to)
 }

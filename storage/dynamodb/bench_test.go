@@ -260,7 +260,7 @@ func TestUnits(t *testing.T) {
 	var counted units
 	cfg := empty(t)
 	cfg.transport = through(counted.serve)
-	if err := Spread(t.Context(), cfg, over(8, "SPREAD")...); err != nil {
+	if err := Spread(t.Context(), soon(cfg), over(8, "SPREAD")...); err != nil {
 		t.Fatal(err)
 	}
 	var e *engine

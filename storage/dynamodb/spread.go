@@ -32,7 +32,8 @@ const MaxShards = 100
 
 // Spread spreads partitions over several partition keys, each of which takes what DynamoDB gives one, 1,000 write units a second. A list of
 // such a partition is a query for each key. It is said once, in the store, to all processes; they need not know of it, nor be
-// stopped: for a minute they learn of it and refuse commits to these partitions with fault.Unavailable. A store that nobody has opened yet has its shards at once.
+// stopped: for a minute they learn of it and refuse commits to these partitions with fault.Unavailable. A store that nobody has opened yet has its
+// shards after five seconds.
 // Words of what the system keeps can be spread too: RECEIPT, where a tenant's publishes with receipts are so many. Other services
 // on the same tables don't find what is spread.
 //
@@ -79,17 +80,11 @@ func (s server) spread(ctx context.Context, l *layout, asked map[string]int) err
 	if err := s.unused(ctx, l, spread); err != nil {
 		return err
 	}
-	wait := terms * s.cfg.layoutTerm()
-	if unopened, err := s.unopened(ctx); err != nil {
-		return err
-	} else if unopened {
-		wait = 0
-	}
 	maps.Copy(l.coming, asked)
 	if err := s.keep(ctx, l); err != nil {
 		return err
 	}
-	if err := rested(ctx, wait); err != nil {
+	if err := s.settle(ctx); err != nil {
 		return err
 	}
 	err := s.unused(ctx, l, spread) // a commit that was under way may have come
@@ -98,6 +93,17 @@ func (s server) spread(ctx context.Context, l *layout, asked map[string]int) err
 	}
 	maps.DeleteFunc(l.coming, func(name string, _ int) bool { return asked[name] > 0 })
 	return errors.Join(err, s.keep(ctx, l))
+}
+
+// settle waits until every process that has the store open has seen what is coming, and what it sent before has arrived or never will.
+func (s server) settle(ctx context.Context) error {
+	if err := rested(ctx, s.cfg.layoutTerm()); err != nil {
+		return err
+	}
+	if opened, err := s.opened(ctx); err != nil || !opened {
+		return err
+	}
+	return rested(ctx, (terms-1)*s.cfg.layoutTerm())
 }
 
 // name is that of the layout's entry.
@@ -119,10 +125,10 @@ func spreadAlready(name string, n int) error {
 	return fault.New(fault.AlreadyExists, "dynamodb.Spread", "%s is spread over %d keys already; copy the store into one whose tables are spread otherwise", name, n)
 }
 
-// unopened reports whether the system's table has no row but the layout: whoever opens the store leaves one.
-func (s server) unopened(ctx context.Context) (bool, error) {
+// opened reports whether the system's table has a row beside the layout: whoever opens the store leaves one in its first moments.
+func (s server) opened(ctx context.Context) (bool, error) {
 	keys, err := s.partitionKeys(ctx, s.systemTable())
-	return !slices.ContainsFunc(keys, func(pk string) bool { return pk != layoutPK }), err
+	return slices.ContainsFunc(keys, func(pk string) bool { return pk != layoutPK }), err
 }
 
 // unused fails where a partition has rows that would stand elsewhere if partitions were spread otherwise than in l.

@@ -34,10 +34,27 @@ func over(count int, types ...string) (shards []Shards) {
 // spreadOut is empty, with the partitions of the contract's entity types spread. Some of its keys are of none and stay as they are.
 func spreadOut(t testing.TB) driver.Source {
 	cfg := empty(t)
-	if err := Spread(context.Background(), cfg, over(5, "A", "AA", "AB", "B", "C", "PRODUCT", "TAKEN")...); err != nil {
+	if err := Spread(context.Background(), soon(cfg), over(5, "A", "AA", "AB", "B", "C", "PRODUCT", "TAKEN")...); err != nil {
 		t.Fatal(err)
 	}
 	return At(cfg)
+}
+
+// soon has a declaration count at once.
+func soon(cfg Config) Config {
+	cfg.term = time.Millisecond
+	return cfg
+}
+
+// used opens the store of cfg as one that was opened before.
+func used(t testing.TB, cfg Config) *engine {
+	t.Helper()
+	e := opened(t, cfg)
+	row := &record.Record{PK: "WORD#common", SK: "1", Version: 1}
+	if _, err := e.Commit(context.Background(), driver.Batch{Writes: []driver.Write{{Collection: driver.System, Record: row}}}); err != nil {
+		t.Fatal(err)
+	}
+	return e
 }
 
 func TestContractSpread(t *testing.T) { storagetest.Run(t, spreadOut, lateFeed) }
@@ -71,7 +88,7 @@ func stored(t testing.TB, s server, table string) (keys []string) {
 func TestSpreadRows(t *testing.T) {
 	cfg := empty(t)
 	acme := Shards{Type: record.MustEntityType("A"), Tenant: code(t, "acme"), Count: 3}
-	if err := Spread(t.Context(), cfg, append(over(2, "A"), acme)...); err != nil {
+	if err := Spread(t.Context(), soon(cfg), append(over(2, "A"), acme)...); err != nil {
 		t.Fatal(err)
 	}
 	e := opened(t, cfg)
@@ -108,7 +125,7 @@ func ptr(s string) *string { return &s }
 // TestSpreadLists reads long lists, deleted rows among them, whose shards are of very different sizes.
 func TestSpreadLists(t *testing.T) {
 	cfg := empty(t)
-	if err := Spread(t.Context(), cfg, over(7, "A")...); err != nil {
+	if err := Spread(t.Context(), soon(cfg), over(7, "A")...); err != nil {
 		t.Fatal(err)
 	}
 	e := opened(t, cfg)
@@ -208,7 +225,7 @@ func TestSpreadRefuses(t *testing.T) {
 func TestSpreadWhileOpen(t *testing.T) {
 	cfg := empty(t)
 	cfg.term = 50 * time.Millisecond
-	engines := []*engine{opened(t, cfg), opened(t, cfg), opened(t, cfg)}
+	engines := []*engine{used(t, cfg), opened(t, cfg), opened(t, cfg)}
 	said := make(chan struct{})
 	tool := cfg
 	tool.transport = through(func(w *wire, req *http.Request, op string, body []byte) (*http.Response, error) {
@@ -277,7 +294,7 @@ func TestSpreadMeetsWhatIsUnderWay(t *testing.T) {
 		}
 		return w.send(req, body)
 	})
-	e := opened(t, slow)
+	e := used(t, slow)
 	result := make(chan error, 1)
 	go func() {
 		_, err := e.Commit(t.Context(), creates(&record.Record{PK: "A#acme", SK: "1", Version: 1}))
@@ -334,7 +351,7 @@ func TestSpreadEndsAttempts(t *testing.T) {
 func TestSpreadInterrupted(t *testing.T) {
 	cfg := empty(t)
 	cfg.term = time.Hour
-	opened(t, cfg) // so that the store is one that is used
+	used(t, cfg)
 	ctx, cancel := context.WithCancel(t.Context())
 	tool := cfg
 	tool.transport = through(func(w *wire, req *http.Request, op string, body []byte) (*http.Response, error) {
@@ -372,7 +389,7 @@ func TestCheckSpread(t *testing.T) {
 	if _, err := CreateTables(t.Context(), cfg, "ORDER"); err != nil {
 		t.Fatal(err)
 	}
-	if err := Spread(t.Context(), cfg, over(4, "ORDER")...); err != nil {
+	if err := Spread(t.Context(), soon(cfg), over(4, "ORDER")...); err != nil {
 		t.Fatal(err)
 	}
 	e := opened(t, cfg)
