@@ -313,8 +313,8 @@ var mutants = []mutant{
 	{
 		name: "a partition that is being spread takes commits",
 		file: "storage/dynamodb/write.go",
-		old:  "if of(l.coming, w.Record.PK) > 0 {",
-		new:  "if of(l.coming, w.Record.PK) > MaxShards {",
+		old:  "if shardsOf(l.coming, w.Record.PK) > 0 {",
+		new:  "if shardsOf(l.coming, w.Record.PK) > MaxShards {",
 		test: []string{"-run", "TestSpreadWhileOpen|TestSpreadInterrupted", "./storage/dynamodb"},
 	},
 	{

@@ -51,8 +51,8 @@ func (l *layout) fresh(term time.Duration) bool {
 	return len(l.coming) == 0 && time.Since(l.looked) < term && time.Now().Round(0).Sub(l.looked.Round(0)) < term
 }
 
-// of returns what a map of l says of a partition.
-func of(m map[string]int, pk string) int {
+// shardsOf returns what a map of a layout says of a partition, 0 for nothing.
+func shardsOf(m map[string]int, pk string) int {
 	if len(m) == 0 {
 		return 0
 	}
@@ -66,7 +66,7 @@ func of(m map[string]int, pk string) int {
 
 // keys returns the partition keys under which rows of pk stand.
 func (l *layout) keys(pk string) []string {
-	n := of(l.spread, pk)
+	n := shardsOf(l.spread, pk)
 	if n == 0 {
 		return []string{pk}
 	}
@@ -79,7 +79,7 @@ func (l *layout) keys(pk string) []string {
 
 // key returns the partition key under which the rows of one record stand.
 func (l *layout) key(pk, sk string) string {
-	n := of(l.spread, pk)
+	n := shardsOf(l.spread, pk)
 	if n == 0 {
 		return pk
 	}
@@ -104,7 +104,7 @@ func (l *layout) pk(stored string) string {
 		return stored
 	}
 	n, err := strconv.Atoi(stored[at+len(shardMark):])
-	if err != nil || n < 0 || n >= of(l.spread, stored[:at]) || strconv.Itoa(n) != stored[at+len(shardMark):] {
+	if err != nil || n < 0 || n >= shardsOf(l.spread, stored[:at]) || strconv.Itoa(n) != stored[at+len(shardMark):] {
 		return stored
 	}
 	return stored[:at]
@@ -129,16 +129,16 @@ func (d *decoder) counts(name string) map[string]int {
 		return map[string]int{}
 	}
 	inner, counts := decoder{it: m.Value}, make(map[string]int, len(m.Value))
-	for of := range m.Value {
-		counts[of] = int(inner.integer(of))
+	for entry := range m.Value {
+		counts[entry] = int(inner.integer(entry))
 	}
 	return counts
 }
 
 func countsItem(counts map[string]int) types.AttributeValue {
 	m := make(item, len(counts))
-	for of, n := range counts {
-		m[of] = number(strconv.Itoa(n))
+	for entry, n := range counts {
+		m[entry] = number(strconv.Itoa(n))
 	}
 	return &types.AttributeValueMemberM{Value: m}
 }

@@ -156,7 +156,7 @@ func (s server) unused(ctx context.Context, l *layout, spread map[string]int) er
 				return err
 			}
 			for _, key := range keys {
-				if pk := l.pk(key); of(l.spread, pk) != of(spread, pk) {
+				if pk := l.pk(key); shardsOf(l.spread, pk) != shardsOf(spread, pk) {
 					return fault.New(fault.AlreadyExists, "dynamodb.Spread", "a partition that is to be spread has rows in %s; copy the store into one whose tables are spread before", table)
 				}
 			}

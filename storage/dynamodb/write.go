@@ -59,7 +59,7 @@ func (e *engine) transaction(ctx context.Context, l *layout, b driver.Batch) (*d
 		if err != nil {
 			return nil, err
 		}
-		if of(l.coming, w.Record.PK) > 0 {
+		if shardsOf(l.coming, w.Record.PK) > 0 {
 			return nil, fault.New(fault.Unavailable, "dynamodb.Commit", "the partition is being spread over several keys; try again in a minute")
 		}
 		cond, key := conditionOf(w, now), l.keyOf(driver.RefOf(w.Collection, w.Record))
