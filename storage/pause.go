@@ -52,7 +52,10 @@ func Owner(row driver.Ref) string {
 }
 
 // notice is what a process knows of announcements. It may be used concurrently.
-type notice struct{ seen atomic.Pointer[noticed] }
+type notice struct {
+	seen    atomic.Pointer[noticed]
+	looking atomic.Bool // somebody does
+}
 
 type noticed struct {
 	at        time.Time
@@ -60,10 +63,13 @@ type noticed struct {
 }
 
 // announced reports whether a commit that begins now must carry the conditions of pauses: where a pause is announced, and where that
-// can't be found out.
+// can't be found out. In the second half of the time between two looks one of those who ask looks, and the others need not wait.
 func (n *notice) announced(ctx context.Context, engine driver.Engine) bool {
 	if seen := n.seen.Load(); seen != nil && time.Since(seen.at) < pauseLook {
-		return seen.announced
+		if time.Since(seen.at) < pauseLook/2 || !n.looking.CompareAndSwap(false, true) {
+			return seen.announced
+		}
+		defer n.looking.Store(false)
 	}
 	at := time.Now()
 	row, err := engine.Get(ctx, pauseRef(PauseAnnounced))

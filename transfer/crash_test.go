@@ -18,6 +18,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/tenantry/tenantry"
+	"github.com/tenantry/tenantry/auth"
 	"github.com/tenantry/tenantry/fault"
 	"github.com/tenantry/tenantry/internal/worldtest"
 	"github.com/tenantry/tenantry/storage/driver"
@@ -28,15 +29,16 @@ import (
 	"github.com/tenantry/tenantry/transfer"
 )
 
-// What makes this test binary a child that copies one directory into the other.
+// What makes this test binary a child that copies one directory into the other, and stands still somewhere to be killed there.
 const (
-	childFrom = "TENANTRY_TRANSFER_FROM"
-	childTo   = "TENANTRY_TRANSFER_TO"
+	childFrom  = "TENANTRY_TRANSFER_FROM"
+	childTo    = "TENANTRY_TRANSFER_TO"
+	childStill = "TENANTRY_TRANSFER_STILL"
 )
 
 func TestMain(m *testing.M) {
 	if from := os.Getenv(childFrom); from != "" {
-		if err := child(from, os.Getenv(childTo)); err != nil {
+		if err := child(from, os.Getenv(childTo), os.Getenv(childStill)); err != nil {
 			fmt.Fprintln(os.Stderr, "child:", err)
 			os.Exit(1)
 		}
@@ -53,29 +55,77 @@ func (m withPostgres) Run() int {
 	return m.TestingM.Run()
 }
 
-// child copies, and tells of every step in a line. It leaves everything to the kill.
-func child(fromDir, toDir string) error {
+// place is where a copier is killed: around one of the commits, to either store, of a phase.
+type place struct {
+	phase  transfer.Phase
+	commit int // the number in its phase, from 1
+	after  bool
+}
+
+func (p place) String() string { return fmt.Sprintf("%s %d %t", p.phase, p.commit, p.after) }
+
+// child copies. Where it is told to stand still it says so in a line, and leaves everything to the kill.
+func child(fromDir, toDir, still string) error {
+	var at place
+	if _, err := fmt.Sscan(still, &at.phase, &at.commit, &at.after); err != nil {
+		return err
+	}
+	here := place{phase: "beginning"}
+	standing := func(src driver.Source) driver.Source {
+		return worldtest.Wrapped(src, func(e driver.Engine) driver.Engine {
+			return around{e, func(after bool) {
+				if !after {
+					here.commit++
+				}
+				if here.after = after; here == at {
+					fmt.Println("here")
+					select {}
+				}
+			}}
+		})
+	}
 	ctx := context.Background()
-	from, err := tenantry.Open(ctx, tenantry.Config{Store: sqlite.At(fromDir)})
+	keys, err := auth.NewKeyring(auth.KeyringOptions{})
 	if err != nil {
 		return err
 	}
-	to, err := tenantry.Open(ctx, tenantry.Config{Store: sqlite.At(toDir)})
+	from, err := tenantry.Open(ctx, tenantry.Config{Store: standing(sqlite.At(fromDir)), Keyring: keys})
 	if err != nil {
 		return err
 	}
-	tell := func(p transfer.Progress) { fmt.Println(p.Phase, p.Commands) }
+	to, err := tenantry.Open(ctx, tenantry.Config{Store: standing(sqlite.At(toDir)), Keyring: keys})
+	if err != nil {
+		return err
+	}
+	tell := func(p transfer.Progress) {
+		if p.Phase != here.phase {
+			here = place{phase: p.Phase}
+		}
+	}
 	sys := worldtest.System("copy", from.Audit())
 	_, err = transfer.Copy(ctx, transfer.Side{Store: from.Store(), System: sys}, transfer.Side{Store: to.Store(), System: sys},
 		transfer.Options{Term: 3 * time.Second, Progress: tell})
 	return errors.Join(err, from.Close(), to.Close())
 }
 
-// TestKill kills copies at random steps while the source is used; the one that is let through has everything.
+// around calls at before and after each commit.
+type around struct {
+	driver.Engine
+	at func(after bool)
+}
+
+func (a around) Commit(ctx context.Context, b driver.Batch) (driver.Position, error) {
+	a.at(false)
+	position, err := a.Engine.Commit(ctx, b)
+	a.at(true)
+	return position, err
+}
+
+// TestKill kills copies around their commits, in every phase in turn, while the source is used; the one that is let through has everything.
 func TestKill(t *testing.T) {
-	kills := 5
+	kills := 8
 	if os.Getenv("TENANTRY_LONG_RUN") != "" {
-		kills = 60
+		kills = 160
 	}
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
@@ -83,40 +133,53 @@ func TestKill(t *testing.T) {
 	fromDir, toDir := t.TempDir(), t.TempDir()
 	from := started(t, sqlite.At(fromDir))
 	from.fill()
-	killed := map[string]int{}
+	phases := []transfer.Phase{"beginning", transfer.Copying, transfer.Comparing, transfer.Paused}
+	killed, through, most := map[transfer.Phase]int{}, 0, map[transfer.Phase]int{"beginning": 5, transfer.Copying: 12, transfer.Comparing: 4, transfer.Paused: 8}
 	for round := 0; round < kills; {
-		steps := random.IntN(24)
-		if random.IntN(2) == 0 { // what is left to a copy that goes on is told in a few lines
-			steps = 1 + random.IntN(4)
+		at := place{phase: phases[round%len(phases)], after: random.IntN(2) == 0}
+		at.commit = 1 + random.IntN(most[at.phase])
+		switch died, err := kill(t.Context(), fromDir, toDir, at); {
+		case err != nil:
+			t.Fatalf("round %d, %v: %v", round, at, err)
+		case died:
+			killed[at.phase]++
+			round++
+		default: // it was through before it came there
+			most[at.phase] = max(1, at.commit-1)
 		}
-		phase, died, err := kill(t.Context(), fromDir, toDir, steps)
-		switch {
-		case err != nil: // it was through before its kill
-			if lifted, resumed := transfer.Resume(t.Context(), from.side()); resumed != nil || !lifted || strings.Contains(err.Error(), "another copy") {
-				t.Fatalf("round %d: %v, and resuming: %v, %v", round, err, lifted, resumed)
-			}
-		case !died:
+		if copied(t, toDir) {
+			through++
 			compared(t, from, open(t, sqlite.At(toDir)))
-			if _, err := transfer.Resume(t.Context(), from.side()); err != nil {
-				t.Fatal(err)
+			if lifted, err := transfer.Resume(t.Context(), from.side()); err != nil || !lifted {
+				t.Fatalf("round %d, %v: resuming: %v, %v", round, at, lifted, err)
 			}
 			toDir = t.TempDir()
-		default:
-			killed[phase]++
-			round++
 		}
-		_ = from.try("acme", note, fmt.Sprint("k", round), fmt.Sprint(random.Uint64())) // refused where the kill left a pause
+		for n := range 60 { // refused where the kill left a pause
+			_ = from.try("acme", note, fmt.Sprint("k", round, "-", n), fmt.Sprint(random.Uint64()))
+		}
 	}
-	if _, died, err := kill(t.Context(), fromDir, toDir, 1<<30); died || err != nil {
-		if _, err := transfer.Resume(t.Context(), from.side()); err != nil {
-			t.Fatal(err)
-		}
-		if _, died, err := kill(t.Context(), fromDir, toDir, 1<<30); died || err != nil {
-			t.Fatalf("the copy that was let through: %v", err)
-		}
+	if died, err := kill(t.Context(), fromDir, toDir, place{phase: "nowhere"}); died || err != nil {
+		t.Fatalf("the copy that was let through: %v", err)
 	}
 	compared(t, from, open(t, sqlite.At(toDir)))
-	t.Logf("measured: kills by the phase that was told last: %v", killed)
+	t.Logf("measured: kills by phase %v; %d copies were through by then", killed, through)
+	for _, phase := range phases {
+		if killed[phase] == 0 {
+			t.Errorf("no copy was killed while %s", phase)
+		}
+	}
+}
+
+// copied reports whether a copy is done, by its row in the target.
+func copied(t *testing.T, toDir string) bool {
+	t.Helper()
+	for ref, text := range open(t, sqlite.At(toDir)).rows(driver.System) {
+		if ref.PK == "COPY#common" && ref.SK == "all" {
+			return strings.Contains(text, `"done":true`)
+		}
+	}
+	return false
 }
 
 // TestADeadCopierIsFollowedAtOnce has copiers die where they leave the most behind: nobody waits for the terms of what they announced.
@@ -154,33 +217,28 @@ func compared(t *testing.T, from, to *app) {
 	to.verify()
 }
 
-// kill starts a child and kills it after steps lines; died is false for one that was through before. It returns the phase of the last line.
-func kill(ctx context.Context, fromDir, toDir string, steps int) (phase string, died bool, err error) {
+// kill starts a child and kills it where it is told to stand still; died is false for one that was through before it came there.
+func kill(ctx context.Context, fromDir, toDir string, at place) (died bool, err error) {
 	cmd := exec.CommandContext(ctx, os.Args[0])
-	cmd.Env = append(os.Environ(), childFrom+"="+fromDir, childTo+"="+toDir)
+	cmd.Env = append(os.Environ(), childFrom+"="+fromDir, childTo+"="+toDir, childStill+"="+at.String())
 	out, err := cmd.StdoutPipe()
 	if err != nil {
-		return "", false, err
+		return false, err
 	}
 	var told strings.Builder
 	cmd.Stderr = &told
 	if err := cmd.Start(); err != nil {
-		return "", false, err
+		return false, err
 	}
-	lines := bufio.NewScanner(out)
-	for ; steps > 0 && lines.Scan(); steps-- {
-		var commands int64
-		_, _ = fmt.Sscan(lines.Text(), &phase, &commands)
-	}
-	if steps == 0 {
-		_ = cmd.Process.Kill() // it may have ended
+	if lines := bufio.NewScanner(out); lines.Scan() {
+		_ = cmd.Process.Kill() // it stands still
 	}
 	err = cmd.Wait()
 	if status, ok := cmd.ProcessState.Sys().(syscall.WaitStatus); ok && status.Signal() == syscall.SIGKILL {
-		return phase, true, nil
+		return true, nil
 	}
 	if err != nil {
 		err = fmt.Errorf("%w: %s", err, told.String())
 	}
-	return phase, false, err
+	return false, err
 }

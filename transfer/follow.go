@@ -4,6 +4,7 @@ import (
 	"context"
 	"math"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/tenantry/tenantry/record"
@@ -22,6 +23,11 @@ const few = 500
 
 // approach follows the feed of a source that is used, until few commands are left or the source is as fast as the copy.
 func (c *copier) approach(ctx context.Context) error {
+	if first, err := c.from.Changes(ctx, "", 1); err != nil {
+		return err
+	} else if len(first) > 0 {
+		c.began = number(first[0].Position) - 1
+	}
 	for before := int64(math.MaxInt64); ; {
 		end, err := c.from.Advance(ctx)
 		if err != nil || end == "" {
@@ -61,10 +67,27 @@ func (c *copier) follow(ctx context.Context, until driver.Position) error {
 				return err
 			}
 			changes = changes[n:]
-			c.tell(c.phase())
+			c.tell(c.phase(), c.share(until))
 		}
 	}
 	return nil
+}
+
+// share returns how much of the phase is done, by the numbers of positions, or by the rows that there are to compare: each command
+// made a state, which still stands or stands in the history.
+func (c *copier) share(until driver.Position) float64 {
+	switch c.phase() {
+	case Copying:
+		return (number(driver.Position(c.at.Position)) - c.began) / (number(until) - c.began)
+	case Comparing:
+		return float64(c.compared) / float64(max(1, 2*c.at.Commands))
+	}
+	return 0
+}
+
+func number(p driver.Position) float64 {
+	n, _ := strconv.ParseFloat(string(p), 64) // an estimate
+	return n
 }
 
 func (c *copier) phase() Phase {

@@ -47,6 +47,9 @@ func (l *ledger) mark(c driver.Collection, row *record.Record) mark {
 func (c *copier) survey(ctx context.Context, collections ...driver.Collection) error {
 	for _, collection := range collections {
 		err := c.abreast(ctx, collection, func(owner string, from, to *record.Record) error {
+			if c.compared++; c.compared%maxRows == 0 {
+				c.tell(c.phase(), c.share(""))
+			}
 			source := c.ledger.mark(collection, from)
 			target := source
 			alike := from != nil && to != nil && same(from, to)
@@ -140,7 +143,8 @@ func (c *copier) settle(ctx context.Context, still bool) (open int, err error) {
 // compare reads both stores while the source is used, and leaves few rows open, or as many as change while as many are settled.
 func (c *copier) compare(ctx context.Context) error {
 	c.ledger = newLedger()
-	c.tell(Comparing)
+	c.compared = 0
+	c.tell(Comparing, 0)
 	if err := c.survey(ctx, driver.Command, driver.Data, driver.History); err != nil {
 		return err
 	}

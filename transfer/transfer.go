@@ -61,7 +61,8 @@ const (
 // Progress is how far a copy is.
 type Progress struct {
 	Phase    Phase
-	Commands int64 // that arrived so far
+	Commands int64   // that arrived so far
+	Share    float64 // of what the phase has to do that is done, 0 to 1: an estimate
 }
 
 // Result is what a copy came to.
@@ -96,6 +97,8 @@ type copier struct {
 	ledger         *ledger         // nil until both stores are compared
 	landmarks      []landmark      // in their order
 	noted          map[string]bool // partitions of the common tenant that are noted in the target
+	began          float64         // the number in front of the source's first change
+	compared       int64           // rows that were read side by side
 }
 
 // state is how far a copy came, in the target's row of progress.
@@ -147,7 +150,7 @@ func Copy(ctx context.Context, from, to Side, opts Options) (result Result, err 
 		return Result{}, err
 	}
 	result.PauseMillis = time.Since(began).Milliseconds()
-	c.tell(Done)
+	c.tell(Done, 1)
 	return result, nil
 }
 
@@ -220,7 +223,9 @@ func (c *copier) name() string {
 	return "tenant" + record.Separator + c.sel.tenant
 }
 
-func (c *copier) tell(p Phase) { c.opts.Progress(Progress{Phase: p, Commands: c.at.Commands}) }
+func (c *copier) tell(p Phase, share float64) {
+	c.opts.Progress(Progress{Phase: p, Commands: c.at.Commands, Share: min(1, max(0, share))})
+}
 
 // begin announces the pause, leaves the audit entries, and begins the copy in the target or finds where it came to.
 func (c *copier) begin(ctx context.Context, from, to Side) error {
@@ -432,7 +437,7 @@ func lost(err error) error {
 
 // finish copies what is left while the source is paused, compares, and hands over.
 func (c *copier) finish(ctx context.Context) (Result, error) {
-	c.tell(Paused)
+	c.tell(Paused, 0)
 	end, err := c.from.Advance(ctx)
 	if err != nil {
 		return Result{}, err

@@ -218,7 +218,7 @@ func directions(t *testing.T, test func(t *testing.T, from, to driver.Source)) {
 		"memory":   func(testing.TB) driver.Source { return memory.New() },
 		"sqlite":   func(t testing.TB) driver.Source { return sqlite.At(t.TempDir()) },
 		"postgres": func(t testing.TB) driver.Source { return postgres.At(postgrestest.New(t), postgres.Options{}) },
-		"dynamodb": tables,
+		"dynamodb": func(t testing.TB) driver.Source { return tables(t) },
 	}
 	for _, pair := range [][2]string{{"memory", "sqlite"}, {"sqlite", "memory"}, {"sqlite", "sqlite"}, {"sqlite", "postgres"}, {"postgres", "sqlite"},
 		{"sqlite", "dynamodb"}, {"dynamodb", "sqlite"}, {"postgres", "dynamodb"}} {
@@ -227,7 +227,7 @@ func directions(t *testing.T, test func(t *testing.T, from, to driver.Source)) {
 }
 
 // tables makes DynamoDB tables for the entity types of these tests.
-func tables(t testing.TB) driver.Source {
+func tables(t testing.TB, shards ...dynamodb.Shards) driver.Source {
 	t.Helper()
 	srv := dynamodbtest.New(t)
 	types := []string{product.String(), note.String()}
@@ -237,6 +237,9 @@ func tables(t testing.TB) driver.Source {
 	cfg := dynamodb.Config{Prefix: srv.Prefix, Endpoint: srv.Endpoint, Region: srv.Region, Credentials: srv.Credentials, Blobs: dynamodb.Directory(t.TempDir()),
 		Module: func(string) string { return "all" }}
 	if _, err := dynamodb.CreateTables(t.Context(), cfg, types...); err != nil {
+		t.Fatal(err)
+	}
+	if err := dynamodb.Spread(t.Context(), cfg, shards...); err != nil {
 		t.Fatal(err)
 	}
 	return dynamodb.At(cfg)

@@ -7,7 +7,6 @@ import (
 	"io"
 	"net/url"
 	"strings"
-	"time"
 
 	"github.com/go-json-experiment/json"
 
@@ -56,11 +55,14 @@ func (v copyVerb) Run(ctx context.Context, std IO) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, closeTo()) }()
-	opts := transfer.Options{Progress: v.progress(std.Err)}
+	var opts transfer.Options
+	tell, end := newMeter(std.Err, v.JSON)
+	opts.Progress = tell
 	if v.Tenant != nil {
 		opts.Tenant = v.Tenant.Code
 	}
 	result, err := transfer.Copy(ctx, from, to, opts)
+	end()
 	if err != nil {
 		return err
 	}
@@ -78,22 +80,6 @@ func (v copyVerb) resume(ctx context.Context, from transfer.Side, std IO) error 
 	}
 	_, err = fmt.Fprintf(std.Out, "%s %s\n", shownStore(v.From), text)
 	return err
-}
-
-// tellEvery is the time between two lines of progress.
-const tellEvery = 2 * time.Second
-
-// progress returns what tells the operator how far the copy is: a line for each phase, and now and then.
-func (v copyVerb) progress(w io.Writer) func(transfer.Progress) {
-	var phase transfer.Phase
-	var told time.Time
-	return func(p transfer.Progress) {
-		if p.Phase == phase && time.Since(told) < tellEvery {
-			return
-		}
-		phase, told = p.Phase, time.Now()
-		fmt.Fprintf(w, "%s: %d commands\n", p.Phase, p.Commands)
-	}
 }
 
 func (v copyVerb) print(w io.Writer, r transfer.Result) error {

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -24,69 +25,103 @@ import (
 	"github.com/tenantry/tenantry/record"
 	"github.com/tenantry/tenantry/storage"
 	"github.com/tenantry/tenantry/storage/driver"
+	"github.com/tenantry/tenantry/storage/dynamodb/dynamodbtest"
 	"github.com/tenantry/tenantry/storage/storagetest"
 	"github.com/tenantry/tenantry/tenant"
 )
 
-// benchRecords is how many records the updates of a benchmark go round.
+// benchRecords is how many records each way of updating goes round.
 const benchRecords = 256
 
 // BenchmarkUpdate makes the next version of one of a few records: as Tenantry does, as a program would that does no more than
-// read the state and write the three rows in one transaction, and in the twelve calls of mbc-cqrs-serverless. All on one server, with the
-// change log of an open store behind it. The test server slows down as its streams grow, so each is run in a process of its own:
+// read the state and write the three rows in one transaction, and in the twelve calls of mbc-cqrs-serverless. The three take turns, some dozens of updates each, in the
+// same tables of a server of their own, with the change log of an open store behind it: so whatever else slows the machine down, or the server as its streams grow, slows all
+// three. What counts is the ratios; those of the processor time are of this process alone, without the server's.
 //
-//	for by in tenantry transaction twelve-calls; do go test ./storage/dynamodb -run '^$' -bench "Update/writers=16/by=$by" -benchtime 2000x; done
+//	go test ./storage/dynamodb -run '^$' -bench Update -benchtime 4000x -count 5
 func BenchmarkUpdate(b *testing.B) {
 	for _, writers := range []int{1, 16} {
-		for _, by := range []struct {
-			name   string
-			update func(e *engine) func(i int) error
-		}{{"tenantry", nil}, {"transaction", bareUpdate}, {"twelve-calls", twelveCalls}} {
-			b.Run(fmt.Sprintf("writers=%d/by=%s", writers, by.name), func(b *testing.B) {
-				cfg := empty(b)
-				cfg.Module = nil
-				if _, err := CreateTables(b.Context(), cfg, "PRODUCT", "MASTER"); err != nil {
-					b.Fatal(err)
-				}
-				var update func(i int) error
-				if by.update == nil {
-					update = publishing(b, cfg)
-				} else {
-					e := opened(b, cfg)
-					for i := range benchRecords {
-						if _, err := e.Commit(b.Context(), storagetest.BenchCreate(i)); err != nil {
-							b.Fatal(err)
-						}
-					}
-					bare := by.update(e)
-					update = func(i int) error {
-						defer e.feed.log.Poke() // the log is to follow all three alike
-						return bare(i)
+		b.Run(fmt.Sprintf("writers=%d", writers), func(b *testing.B) {
+			cfg := emptyOn(b, dynamodbtest.Own(b))
+			cfg.Module = nil
+			if _, err := CreateTables(b.Context(), cfg, "PRODUCT", "MASTER"); err != nil {
+				b.Fatal(err)
+			}
+			var e *engine
+			store, err := storage.Open(context.Background(), driver.NewSource("dynamodb", func(ctx context.Context) (driver.Engine, error) {
+				var err error
+				e, err = open(ctx, cfg)
+				return e, err
+			}), storage.Options{})
+			if err != nil {
+				b.Fatal(err)
+			}
+			b.Cleanup(func() { _ = store.Close() })
+			ways := []*way{{name: "tenantry", update: publishing(b, store)}, {name: "transaction", update: bareUpdate(e)}, {name: "twelve-calls", update: twelveCalls(e)}}
+			for i, w := range ways {
+				w.first = i * benchRecords
+				for n := range benchRecords {
+					if _, err := e.Commit(b.Context(), storagetest.BenchCreate(w.first+n)); err != nil {
+						b.Fatal(err)
 					}
 				}
-				var busy [benchRecords]atomic.Bool // one writer for each record at a time
-				storagetest.Together(b, writers, func(i int) {
-					n := i % benchRecords
-					for !busy[n].CompareAndSwap(false, true) {
-						n = (n + 1) % benchRecords
-					}
-					defer busy[n].Store(false)
-					if err := update(n); err != nil {
-						b.Error(err)
-					}
-				})
+			}
+			takeTurns(b, writers, ways)
+			b.ReportMetric(0, "ns/op") // it would be of all three together
+			for _, w := range ways {
+				b.ReportMetric(float64(b.N)/w.took.Seconds(), w.name+"/s")
+			}
+			for _, w := range ways[1:] {
+				b.ReportMetric(w.took.Seconds()/ways[0].took.Seconds(), "of-"+w.name)
+				b.ReportMetric(w.worked.Seconds()/ways[0].worked.Seconds(), "cpu-of-"+w.name)
+			}
+		})
+	}
+}
+
+// way is one of the ways in which a record is updated.
+type way struct {
+	name         string
+	update       func(i int) error
+	first        int // of its records
+	took, worked time.Duration
+	busy         [benchRecords]atomic.Bool // one writer for each record at a time
+}
+
+// takeTurns makes b.N updates in each way from a number of writers.
+func takeTurns(b *testing.B, writers int, ways []*way) {
+	turn := 16 * writers
+	b.ResetTimer()
+	for done := 0; done < b.N; done += turn {
+		for i := range ways {
+			w := ways[(done/turn+i)%len(ways)]
+			began, worked := time.Now(), processorTime(b)
+			storagetest.Each(writers, min(turn, b.N-done), func(i int) {
+				n := (done + i) % benchRecords
+				for !w.busy[n].CompareAndSwap(false, true) {
+					n = (n + 1) % benchRecords
+				}
+				defer w.busy[n].Store(false)
+				if err := w.update(w.first + n); err != nil {
+					b.Error(err)
+				}
 			})
+			w.took, w.worked = w.took+time.Since(began), w.worked+processorTime(b)-worked
 		}
 	}
 }
 
-// publishing returns an update by the whole of Tenantry's write side.
-func publishing(b *testing.B, cfg Config) func(i int) error {
-	store, err := storage.Open(context.Background(), At(cfg), storage.Options{})
-	if err != nil {
+// processorTime returns what this process has used of the processors.
+func processorTime(b *testing.B) time.Duration {
+	var used syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &used); err != nil {
 		b.Fatal(err)
 	}
-	b.Cleanup(func() { _ = store.Close() })
+	return time.Duration(used.Utime.Nano() + used.Stime.Nano())
+}
+
+// publishing returns an update by the whole of Tenantry's write side.
+func publishing(b testing.TB, store *storage.Store) func(i int) error {
 	entities, err := entity.NewRegistry(false)
 	if err != nil {
 		b.Fatal(err)
@@ -105,7 +140,7 @@ func publishing(b *testing.B, cfg Config) func(i int) error {
 	}
 	sc := scope.New(acme, scope.Full, time.Time{}, &scope.Actor{UserID: "user-1", RequestID: "01HX7MBJK3V9WQBZ7XNDK5ZT2M", SourceIP: "192.0.2.1", Source: "POST /api/data/product"})
 	var n atomic.Int64
-	publish := func(i int) error {
+	return func(i int) error {
 		key, err := record.NewKey(sc, record.MustEntityType("PRODUCT"), storagetest.BenchSK(i))
 		if err != nil {
 			return err
@@ -118,12 +153,6 @@ func publishing(b *testing.B, cfg Config) func(i int) error {
 		_, err = commands.PublishSync(context.Background(), sc, command.Input{Key: key, Version: record.VersionLatest, Code: like.Code, Name: like.Name, Attributes: attributes})
 		return err
 	}
-	for i := range benchRecords {
-		if err := publish(i); err != nil {
-			b.Fatal(err)
-		}
-	}
-	return publish
 }
 
 // at names a row of the i-th record of a benchmark.
@@ -137,7 +166,10 @@ func versionIn(it item) int64 {
 }
 
 func mustEncode(c driver.Collection, r *record.Record) item {
-	it, err := encode(c, r, "")
+	it, err := encode(c, r)
+	if err == nil {
+		err = new(attributes).put(context.Background(), server{}, it, r)
+	}
 	if err != nil {
 		panic(err)
 	}
@@ -148,6 +180,7 @@ func mustEncode(c driver.Collection, r *record.Record) item {
 func bareUpdate(e *engine) func(i int) error {
 	data, commands, history := e.cfg.Prefix+"-product-data", e.cfg.Prefix+"-product-command", e.cfg.Prefix+"-product-history"
 	return func(i int) error {
+		defer e.feed.log.Poke() // as a commit does
 		ctx := context.Background()
 		out, err := e.db.GetItem(ctx, &dynamodb.GetItemInput{TableName: &data, Key: keyOf(at(driver.Data, i, 0)), ConsistentRead: aws.Bool(true)})
 		if err != nil {
@@ -186,6 +219,7 @@ func twelveCalls(e *engine) func(i int) error {
 		return err
 	}
 	return func(i int) error {
+		defer e.feed.log.Poke()
 		current, err := get(data, keyOf(at(driver.Data, i, 0)))
 		if err != nil {
 			return err
@@ -219,81 +253,118 @@ func twelveCalls(e *engine) func(i int) error {
 	}
 }
 
-// TestUnits measures the capacity that operations take, as the server counts it, for records of about 640 bytes.
+// TestUnits measures the capacity that operations take, as the server counts it, for records of about 640 bytes, and prints the table of docs/adr/0010-dynamodb.md:
+//
+//	go test ./storage/dynamodb -run TestUnits -v
 func TestUnits(t *testing.T) {
 	var counted units
 	cfg := empty(t)
 	cfg.transport = through(counted.serve)
-	e := opened(t, cfg)
-	product := func(b driver.Batch) driver.Batch {
-		for _, w := range b.Writes {
-			w.Record.PK = strings.Replace(w.Record.PK, "PRODUCT", "A", 1)
-		}
-		return b
-	}
-	commit := func(b driver.Batch) func() error {
-		return func() error { _, err := e.Commit(t.Context(), product(b)); return err }
-	}
-	fill := driver.Batch{}
-	for i := range 30 {
-		fill.Writes = append(fill.Writes, storagetest.BenchCreate(1000+i).Writes...)
-	}
-	if err := commit(fill)(); err != nil {
+	if err := Spread(t.Context(), soon(cfg), over(8, "SPREAD")...); err != nil {
 		t.Fatal(err)
 	}
-	ref := driver.Ref{Collection: driver.Data, PK: "A#acme", SK: storagetest.BenchSK(1)}
-	for _, tc := range []struct {
-		operation   string
-		call        func() error
-		read, write float64
-	}{
-		{"create", commit(storagetest.BenchCreate(1)), 0, 4},
-		{"update", commit(storagetest.BenchUpdate(1, 2)), 0, 6},
-		{"get", func() error { _, err := e.Get(t.Context(), ref); return err }, 1, 0},
-		{"get of nothing", func() error {
-			_, err := e.Get(t.Context(), driver.Ref{Collection: driver.Data, PK: "A#acme", SK: "none"})
-			return err
-		}, 1, 0},
-		{"list of 30", func() error {
-			_, err := e.Range(t.Context(), driver.Range{Collection: driver.Data, PK: "A#acme", After: storagetest.BenchSK(999), Limit: 30})
-			return err
-		}, 6, 0},
-	} {
-		read, write, err := counted.of(tc.call)
-		if err != nil {
+	var e *engine
+	store, err := storage.Open(t.Context(), driver.NewSource("dynamodb", func(ctx context.Context) (driver.Engine, error) {
+		var err error
+		e, err = open(ctx, cfg)
+		return e, err
+	}), storage.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = store.Close() })
+	publish := publishing(t, store)
+	commit := func(b driver.Batch) func() error {
+		return func() error { _, err := e.Commit(t.Context(), b); return err }
+	}
+	var fill, elsewhere driver.Batch
+	for i := range 30 {
+		fill.Writes = append(fill.Writes, storagetest.BenchCreate(1000+i).Writes...)
+		elsewhere.Writes = append(elsewhere.Writes, storagetest.BenchCreate(1000+i).Writes...)
+	}
+	for _, w := range elsewhere.Writes {
+		w.Record.PK = "SPREAD#acme"
+	}
+	for _, prepare := range []func() error{commit(fill), commit(elsewhere), func() error { return publish(0) }} {
+		if err := prepare(); err != nil {
 			t.Fatal(err)
 		}
-		t.Logf("%-15s %4.1f read units, %4.1f write units", tc.operation, read, write)
-		if read > tc.read || write > tc.write || read+write == 0 {
-			t.Errorf("%s takes %v read and %v write units, want at most %v and %v", tc.operation, read, write, tc.read, tc.write)
+	}
+	get := func(sk string) func() error {
+		return func() error {
+			_, err := e.Get(t.Context(), driver.Ref{Collection: driver.Data, PK: storagetest.BenchPK, SK: sk})
+			return err
 		}
 	}
+	list := func(pk string) func() error {
+		return func() error {
+			recs, err := e.Range(t.Context(), driver.Range{Collection: driver.Data, PK: pk, After: storagetest.BenchSK(999), Limit: 30})
+			if err == nil && len(recs) != 30 {
+				err = fmt.Errorf("a list of %d", len(recs))
+			}
+			return err
+		}
+	}
+	var table strings.Builder
+	fmt.Fprintf(&table, "| operation | calls | read units | write units |\n|---|---|---|---|\n")
+	for _, tc := range []struct {
+		operation          string
+		call               func() error
+		calls, read, write float64
+	}{
+		{"publish that creates", func() error { return publish(1) }, 2, 1, 4},
+		{"publish that updates", func() error { return publish(1) }, 2, 1, 6},
+		{"commit of a create (command, data)", commit(storagetest.BenchCreate(2)), 1, 0, 4},
+		{"commit of an update (command, data, history)", commit(storagetest.BenchUpdate(2, 2)), 1, 0, 6},
+		{"get", get(storagetest.BenchSK(2)), 1, 1, 0},
+		{"get of what is not there", get("none"), 1, 1, 0},
+		{"batch get of 30", func() error {
+			var refs []driver.Ref
+			for i := range 30 {
+				refs = append(refs, at(driver.Data, 1000+i, 0))
+			}
+			_, err := e.BatchGet(t.Context(), refs)
+			return err
+		}, 1, 30, 0},
+		{"list of 30", list(storagetest.BenchPK), 1, 6, 0},
+		{"list of 30, spread over 8", list("SPREAD#acme"), 8, 8, 0},
+	} {
+		calls, read, write, err := counted.of(tc.call)
+		if err != nil {
+			t.Fatal(tc.operation, err)
+		}
+		fmt.Fprintf(&table, "| %s | %v | %v | %v |\n", tc.operation, calls, read, write)
+		if calls != tc.calls || read > tc.read || write > tc.write || read+write == 0 {
+			t.Errorf("%s takes %v calls, %v read and %v write units, want %v, and at most %v and %v", tc.operation, calls, read, write, tc.calls, tc.read, tc.write)
+		}
+	}
+	t.Logf("measured:\n%s", table.String())
 }
 
 // units counts the capacity of calls on the tables of records.
 type units struct {
-	mu          sync.Mutex
-	counting    bool
-	read, write float64
+	mu                 sync.Mutex
+	counting           bool
+	calls, read, write float64
 }
 
 // of returns what the calls of f take.
-func (u *units) of(f func() error) (read, write float64, err error) {
+func (u *units) of(f func() error) (calls, read, write float64, err error) {
 	u.mu.Lock()
-	u.counting, u.read, u.write = true, 0, 0
+	u.counting, u.calls, u.read, u.write = true, 0, 0, 0
 	u.mu.Unlock()
 	err = f()
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	u.counting = false
-	return u.read, u.write, err
+	return u.calls, u.read, u.write, err
 }
 
 func (u *units) serve(w *wire, req *http.Request, op string, body []byte) (*http.Response, error) {
 	u.mu.Lock()
 	counting := u.counting
 	u.mu.Unlock()
-	engine := op == "GetItem" || op == "Query" || op == "TransactWriteItems" // the sequencer reads tables otherwise, and writes the system's
+	engine := op == "GetItem" || op == "BatchGetItem" || op == "Query" || op == "TransactWriteItems" // the sequencer reads tables otherwise, and writes the system's
 	if !counting || !engine || bytes.Contains(body, []byte("-tenantry-system")) {
 		return w.send(req, body)
 	}
@@ -318,6 +389,7 @@ func (u *units) serve(w *wire, req *http.Request, op string, body []byte) (*http
 	}
 	u.mu.Lock()
 	defer u.mu.Unlock()
+	u.calls++
 	for _, c := range many.ConsumedCapacity {
 		if strings.Contains(op, "Write") {
 			u.write += c.CapacityUnits

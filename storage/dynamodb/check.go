@@ -49,9 +49,14 @@ func CheckTables(ctx context.Context, cfg Config, entityTypes ...string) ([]Prob
 			}
 		}
 	}
-	check := checker{server: s, usable: make(map[string]bool)}
+	check := checker{server: s, usable: make(map[string]bool), layout: &layout{}}
 	for _, t := range wanted {
 		if err := check.table(ctx, t); err != nil {
+			return nil, err
+		}
+	}
+	if check.usable[s.systemTable()] {
+		if err := check.spreading(ctx); err != nil {
 			return nil, err
 		}
 	}
@@ -72,7 +77,19 @@ func CheckTables(ctx context.Context, cfg Config, entityTypes ...string) ([]Prob
 type checker struct {
 	server
 	usable   map[string]bool // tables that are there, with the right keys
+	layout   *layout
 	problems []Problem
+}
+
+// spreading reads the layout, and reports what was begun of it and not ended.
+func (c *checker) spreading(ctx context.Context) (err error) {
+	if c.layout, err = c.look(ctx, "dynamodb.CheckTables"); err != nil {
+		return err
+	}
+	for name, n := range c.layout.coming {
+		c.report(c.systemTable(), "%s is being spread over %d keys, and commits to it are refused; where that was interrupted, say it again: tenantry tables create --shards %s=%d", name, n, name, n)
+	}
+	return nil
 }
 
 func (c *checker) report(table, format string, args ...any) {
@@ -139,7 +156,7 @@ func (c *checker) items(ctx context.Context, t wantedTable) error {
 		for _, it := range page.Items {
 			d := decoder{it: it}
 			pk, sk := d.text("pk"), d.text("sk")
-			if what := c.unseen(t, pk); what != "" {
+			if what := c.unseen(t, pk, sk); what != "" {
 				if !reported[pk] {
 					c.problems = append(c.problems, Problem{Table: t.name, PK: pk, What: what})
 				}
@@ -159,8 +176,15 @@ func (c *checker) items(ctx context.Context, t wantedTable) error {
 	return c.unfinished(ctx, t, newest)
 }
 
-// unseen says why no Scope shows the rows of a partition, "" where one does.
-func (c *checker) unseen(t wantedTable, pk string) string {
+// unseen says why no Scope shows a row, "" where one does.
+func (c *checker) unseen(t wantedTable, stored, sk string) string {
+	pk := c.layout.pk(stored)
+	if versioned(t.collection) {
+		sk, _, _ = splitSK(sk)
+	}
+	if c.layout.key(pk, sk) != stored {
+		return "its partition is spread over several keys, and this is not the key of its row, which is not found; another service wrote it"
+	}
 	kind, code, rest, err := record.SplitPK(pk)
 	if err != nil {
 		return "the PK names no valid tenant; no scope shows its items"

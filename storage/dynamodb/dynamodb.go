@@ -8,7 +8,8 @@
 //
 // A publish is one consistent read and one TransactWriteItems. What fails without an effect (conflicts between transactions,
 // throttling, errors of the server, lost connections) is tried again inside the engine, with a token that makes the server do it
-// once. Attributes above 32 KiB stand in a [BlobStore].
+// once. Attributes above 32 KiB stand in a [BlobStore]. A partition that takes more writes than DynamoDB gives one partition key is spread over
+// several: see [Spread].
 //
 // The change feed follows DynamoDB Streams: Commit returns no position, and a change appears in the feed within seconds,
 // not at once. Storagetest knows this as the gap ImmediateFeed.
@@ -66,6 +67,7 @@ type Config struct {
 
 	transport func(http.RoundTripper) http.RoundTripper // between engine and server, for tests that break it
 	patience  time.Duration                             // until a call without an answer is made again; 10 s
+	term      time.Duration                             // for which a layout is believed; 5 s
 }
 
 // At returns the store in the tables of cfg. Opening it fails with fault.Unavailable where the server can't be reached, cfg is
@@ -83,8 +85,9 @@ func At(cfg Config) driver.Source {
 // engine is an open store.
 type engine struct {
 	server
-	passes passes
-	feed   *feed
+	layouts layouts
+	passes  passes
+	feed    *feed
 
 	mu     sync.RWMutex // held for reading by every operation, for writing by Close
 	closed bool
@@ -100,11 +103,14 @@ func open(ctx context.Context, cfg Config) (*engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := s.ready(ctx); err != nil {
+	l, err := s.look(ctx, "dynamodb.Open") // fails unless the system's table can be used
+	if err != nil {
 		s.close()
 		return nil, err
 	}
-	return &engine{server: s, feed: newFeed(s)}, nil
+	e := &engine{server: s, feed: newFeed(s)}
+	e.layouts.last.Store(l)
+	return e, nil
 }
 
 // server is DynamoDB with the tables of one Config.
@@ -196,24 +202,21 @@ func (s server) moduleTable(c driver.Collection, entityType string) (string, err
 	return s.cfg.Prefix + "-" + module + "-" + c.String(), nil
 }
 
-// ready fails unless the system's table can be used.
-func (s server) ready(ctx context.Context) error {
-	table := s.systemTable()
-	_, err := s.db.DescribeTable(ctx, &dynamodb.DescribeTableInput{TableName: &table})
-	return translate(ctx, err, "dynamodb.Open")
-}
-
-// enter begins an operation; the caller ends it with leave when there is no error.
-func (e *engine) enter(ctx context.Context, op string) error {
+// enter begins an operation, for which the layout holds; the caller ends it with leave when there is no error.
+func (e *engine) enter(ctx context.Context, op string) (*layout, error) {
 	if err := ctx.Err(); err != nil {
-		return err
+		return nil, err
 	}
 	e.mu.RLock()
 	if e.closed {
 		e.mu.RUnlock()
-		return fault.New(fault.Unavailable, op, "the store is closed; open it again")
+		return nil, fault.New(fault.Unavailable, op, "the store is closed; open it again")
 	}
-	return nil
+	l, err := e.layout(ctx, op)
+	if err != nil {
+		e.mu.RUnlock()
+	}
+	return l, err
 }
 
 func (e *engine) leave() { e.mu.RUnlock() }

@@ -26,7 +26,11 @@ var lateFeed = storagetest.Gap{Capability: storagetest.ImmediateFeed, Reason: "t
 // are spread over several tables whatever their names.
 func empty(t testing.TB) Config {
 	t.Helper()
-	srv := dynamodbtest.New(t)
+	return emptyOn(t, dynamodbtest.New(t))
+}
+
+func emptyOn(t testing.TB, srv dynamodbtest.Server) Config {
+	t.Helper()
 	cfg := Config{Prefix: srv.Prefix, Endpoint: srv.Endpoint, Region: srv.Region, Credentials: srv.Credentials, Blobs: Directory(t.TempDir()),
 		Module: func(entityType string) string {
 			if strings.HasPrefix(strings.ToLower(entityType), "a") {
@@ -47,7 +51,9 @@ func TestContract(t *testing.T) { storagetest.Run(t, fresh, lateFeed) }
 
 func FuzzKeys(f *testing.F) { storagetest.FuzzKeys(f, fresh) }
 
-func Benchmark(b *testing.B) { storagetest.Bench(b, fresh) }
+func Benchmark(b *testing.B) {
+	storagetest.Bench(b, func(t testing.TB) driver.Source { return At(emptyOn(t, dynamodbtest.Own(t))) })
+}
 
 // opened opens the store of cfg and closes it with the test.
 func opened(t testing.TB, cfg Config) *engine {

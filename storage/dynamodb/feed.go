@@ -134,7 +134,8 @@ func (e *engine) Committed() (<-chan struct{}, func()) { return e.feed.watch() }
 // Changes reads the log, and the commands that it names. What the log names whose command is not there is no change: the command
 // was discarded, or the data row was put without one.
 func (e *engine) Changes(ctx context.Context, after driver.Position, limit int) ([]driver.Change, error) {
-	if err := e.enter(ctx, "dynamodb.Changes"); err != nil {
+	l, err := e.enter(ctx, "dynamodb.Changes")
+	if err != nil {
 		return nil, err
 	}
 	defer e.leave()
@@ -152,9 +153,9 @@ func (e *engine) Changes(ctx context.Context, after driver.Position, limit int) 
 		}
 		refs := make([]driver.Ref, len(entries))
 		for i, entry := range entries {
-			refs[i] = commandOf(entry)
+			refs[i] = commandOf(l, entry)
 		}
-		commands, err := e.batchGet(ctx, refs)
+		commands, err := e.batchGet(ctx, l, refs)
 		if err != nil {
 			return nil, err
 		}
@@ -170,14 +171,16 @@ func (e *engine) Changes(ctx context.Context, after driver.Position, limit int) 
 	return changes, nil
 }
 
-func commandOf(entry changelog.Entry) driver.Ref {
-	return driver.Ref{Collection: driver.Command, PK: entry.PK, SK: entry.SK, Version: entry.Version}
+// commandOf returns where the command of an entry stands. The log has partition keys as the stream tells them.
+func commandOf(l *layout, entry changelog.Entry) driver.Ref {
+	return driver.Ref{Collection: driver.Command, PK: l.pk(entry.PK), SK: entry.SK, Version: entry.Version}
 }
 
 // ChangedKeys implements driver.KeyFeed, for those who keep things in memory. It fails with fault.Unavailable where the feed may lack
 // what was committed more than a moment ago, so that they ask the store.
 func (e *engine) ChangedKeys(ctx context.Context, after driver.Position, limit int, kinds map[string]bool) (keys []driver.Ref, looked int, last driver.Position, err error) {
-	if err := e.enter(ctx, "dynamodb.ChangedKeys"); err != nil {
+	l, err := e.enter(ctx, "dynamodb.ChangedKeys")
+	if err != nil {
 		return nil, 0, "", err
 	}
 	defer e.leave()
@@ -193,7 +196,7 @@ func (e *engine) ChangedKeys(ctx context.Context, after driver.Position, limit i
 	for _, entry := range entries {
 		last = driver.PositionAt(int64(entry.Number))
 		if kind, _, _ := strings.Cut(entry.PK, record.Separator); kinds[kind] {
-			ref := commandOf(entry)
+			ref := commandOf(l, entry)
 			ref.Version = 0
 			keys = append(keys, ref)
 		}
@@ -203,7 +206,7 @@ func (e *engine) ChangedKeys(ctx context.Context, after driver.Position, limit i
 
 // End returns the end of the log, which may have grown past the newest command.
 func (e *engine) End(ctx context.Context) (driver.Position, error) {
-	if err := e.enter(ctx, "dynamodb.End"); err != nil {
+	if _, err := e.enter(ctx, "dynamodb.End"); err != nil {
 		return "", err
 	}
 	defer e.leave()
@@ -213,7 +216,7 @@ func (e *engine) End(ctx context.Context) (driver.Position, error) {
 
 // Advance implements driver.Advancer: it waits for the sequencer, in whichever process.
 func (e *engine) Advance(ctx context.Context) (driver.Position, error) {
-	if err := e.enter(ctx, "dynamodb.Advance"); err != nil {
+	if _, err := e.enter(ctx, "dynamodb.Advance"); err != nil {
 		return "", err
 	}
 	defer e.leave()

@@ -219,10 +219,7 @@ func TestRecordedItemsAreRead(t *testing.T) {
 			sameItem(t, "the item as the server has it", stored, want)
 
 			// What is written from the record says what the item says, and has no attribute of another name or type.
-			again, err := encode(c, rec, "")
-			if err != nil {
-				t.Fatal(err)
-			}
+			again := mustEncode(c, rec)
 			want = maps.Clone(want)
 			if a := pointed(want); a != nil {
 				want["attributes"] = a

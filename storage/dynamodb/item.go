@@ -39,9 +39,10 @@ func sortKey(ref driver.Ref) string {
 
 func keyOf(ref driver.Ref) item { return item{"pk": text(ref.PK), "sk": text(sortKey(ref))} }
 
-// encode returns r as an item of c. Attributes that stand in a blob are given by its pointer.
-func encode(c driver.Collection, r *record.Record, pointer string) (item, error) {
-	it := keyOf(driver.RefOf(c, r))
+// encode returns r as an item of c, without its attributes.
+func encode(c driver.Collection, r *record.Record) (item, error) {
+	it := make(item, len(attributeNames)+2)
+	it["pk"], it["sk"] = text(r.PK), text(sortKey(driver.RefOf(c, r)))
 	if c != driver.System {
 		it["id"] = text(r.ID())
 	}
@@ -57,41 +58,50 @@ func encode(c driver.Collection, r *record.Record, pointer string) (item, error)
 	if r.Seq != "" {
 		it["seq"] = number(r.Seq)
 	}
-	for name, field := range textsOf(r) {
-		if *field != "" {
-			it[name] = text(*field)
+	for _, f := range texts {
+		if field := *f.of(r); field != "" {
+			it[f.name] = text(field)
 		}
 	}
-	for name, field := range timesOf(r) {
-		if !field.IsZero() {
-			it[name] = text(string(field.AppendTable(nil)))
+	for _, f := range times {
+		if field := *f.of(r); !field.IsZero() {
+			it[f.name] = text(string(field.AppendTable(nil)))
 		}
 	}
-	for name, a := range map[string]record.Attributes{"attributes": r.Attributes, "metadata": r.Metadata} {
-		if len(a) == 0 {
-			continue
-		}
-		if name == "attributes" && pointer != "" {
-			it[name] = text(pointer)
-			continue
-		}
-		v, err := encodeObject(a)
+	if len(r.Metadata) > 0 {
+		v, err := encodeObject(r.Metadata)
 		if err != nil {
 			return nil, err
 		}
-		it[name] = v
+		it["metadata"] = v
 	}
 	return it, nil
 }
 
-func textsOf(r *record.Record) map[string]*string {
-	return map[string]*string{"code": &r.Code, "name": &r.Name, "tenantCode": &r.TenantCode, "type": &r.Type,
-		"source": &r.Source, "requestId": &r.RequestID, "createdBy": &r.CreatedBy, "createdIp": &r.CreatedIP,
-		"updatedBy": &r.UpdatedBy, "updatedIp": &r.UpdatedIP, "status": &r.Status, "syncMode": &r.SyncMode}
+// field is an attribute of an item, and the field of a record that it is.
+type field[T any] struct {
+	name string
+	of   func(r *record.Record) *T
 }
 
-func timesOf(r *record.Record) map[string]*record.Time {
-	return map[string]*record.Time{"createdAt": &r.CreatedAt, "updatedAt": &r.UpdatedAt}
+var texts = []field[string]{
+	{"code", func(r *record.Record) *string { return &r.Code }},
+	{"name", func(r *record.Record) *string { return &r.Name }},
+	{"tenantCode", func(r *record.Record) *string { return &r.TenantCode }},
+	{"type", func(r *record.Record) *string { return &r.Type }},
+	{"source", func(r *record.Record) *string { return &r.Source }},
+	{"requestId", func(r *record.Record) *string { return &r.RequestID }},
+	{"createdBy", func(r *record.Record) *string { return &r.CreatedBy }},
+	{"createdIp", func(r *record.Record) *string { return &r.CreatedIP }},
+	{"updatedBy", func(r *record.Record) *string { return &r.UpdatedBy }},
+	{"updatedIp", func(r *record.Record) *string { return &r.UpdatedIP }},
+	{"status", func(r *record.Record) *string { return &r.Status }},
+	{"syncMode", func(r *record.Record) *string { return &r.SyncMode }},
+}
+
+var times = []field[record.Time]{
+	{"createdAt", func(r *record.Record) *record.Time { return &r.CreatedAt }},
+	{"updatedAt", func(r *record.Record) *record.Time { return &r.UpdatedAt }},
 }
 
 // decode returns the record of an item of c, and the pointer to its attributes where they stand in a blob. An item without
@@ -105,11 +115,11 @@ func decode(c driver.Collection, it item) (rec *record.Record, pointer string, e
 			r.SK, r.Version = sk, version
 		}
 	}
-	for name, field := range textsOf(r) {
-		*field = d.text(name)
+	for _, f := range texts {
+		*f.of(r) = d.text(f.name)
 	}
-	for name, field := range timesOf(r) {
-		*field = d.time(name)
+	for _, f := range times {
+		*f.of(r) = d.time(f.name)
 	}
 	r.Metadata = d.object("metadata")
 	if p, ok := it["attributes"].(*types.AttributeValueMemberS); ok && strings.HasPrefix(p.Value, pointerScheme) {

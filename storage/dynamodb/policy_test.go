@@ -63,12 +63,16 @@ func TestPolicy(t *testing.T) {
 		{"PutItem", "prod-shop-product-command", []string{"PRODUCT#alph"}, true},
 		{"UpdateItem", "prod-shop-order-history", []string{"ORDER#alph#2026-11", "ORDER#alph"}, true},
 		{"BatchGetItem", "prod-shop-product-data", []string{"PRODUCT#alph", "PRODUCT#alph#1"}, true},
+		{"PutItem", "prod-shop-product-data", []string{"PRODUCT#alph##7", "PRODUCT#alph#2026-11##0"}, true}, // its shards
+		{"PutItem", "prod-shop-tenantry-system", []string{"RECEIPT#alph##3"}, true},
 		{"PutItem", "prod-shop-tenantry-system", []string{"RECEIPT#alph", "CODE#alph", "PARTITIONS#alph", "ANSWER#alph"}, true},
 
 		{"GetItem", "prod-shop-product-data", []string{"PRODUCT#alpha2"}, false},
 		{"GetItem", "prod-shop-product-data", []string{"PRODUCT#alp"}, false},
 		{"GetItem", "prod-shop-product-data", []string{"PRODUCT#beta#alph"}, false},
 		{"GetItem", "prod-shop-product-data", []string{"PRODUCT#beta#alph#1"}, false},
+		{"GetItem", "prod-shop-product-data", []string{"PRODUCT#alpha2##0"}, false},
+		{"GetItem", "prod-shop-product-data", []string{"PRODUCT#beta##0"}, false},
 		{"GetItem", "prod-shop-product-data", []string{"XPRODUCT#alph"}, false},
 		{"GetItem", "prod-shop-product-data", []string{"PRODUCT#common"}, false},
 		{"BatchGetItem", "prod-shop-product-data", []string{"PRODUCT#alph", "PRODUCT#beta"}, false},
@@ -79,6 +83,7 @@ func TestPolicy(t *testing.T) {
 		{"GetItem", "prod-shop-tenantry-system", []string{"TENANTS#common"}, false},
 		{"GetItem", "prod-shop-tenantry-system", []string{"RECEIPT#beta"}, false},
 		{"GetItem", "prod-shop-tenantry-system", []string{"FEED#common"}, false},
+		{"PutItem", "prod-shop-tenantry-system", []string{"LAYOUT#common"}, false},
 		{"DeleteTable", "prod-shop-product-data", []string{"PRODUCT#alph"}, false},
 	} {
 		if got := allows(t, doc, "dynamodb:"+tc.action, tc.table, tc.keys...); got != tc.want {

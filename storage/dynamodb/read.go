@@ -2,38 +2,43 @@ package dynamodb
 
 import (
 	"context"
+	"math"
+	"slices"
+	"strings"
 	"time"
 	"unicode/utf8"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/tenantry/tenantry/record"
 	"github.com/tenantry/tenantry/storage/driver"
 )
 
 func (e *engine) Get(ctx context.Context, ref driver.Ref) (*record.Record, error) {
-	if err := e.enter(ctx, "dynamodb.Get"); err != nil {
+	l, err := e.enter(ctx, "dynamodb.Get")
+	if err != nil {
 		return nil, err
 	}
 	defer e.leave()
-	return e.get(ctx, ref)
+	return e.get(ctx, l, ref)
 }
 
-func (e *engine) get(ctx context.Context, ref driver.Ref) (*record.Record, error) {
+func (e *engine) get(ctx context.Context, l *layout, ref driver.Ref) (*record.Record, error) {
 	table, err := e.table(ref.Collection, ref.PK)
 	if err != nil {
 		return nil, err
 	}
-	out, err := e.db.GetItem(ctx, &dynamodb.GetItemInput{TableName: &table, Key: keyOf(ref), ConsistentRead: aws.Bool(true)})
+	out, err := e.db.GetItem(ctx, &dynamodb.GetItemInput{TableName: &table, Key: l.keyOf(ref), ConsistentRead: aws.Bool(true)})
 	if err != nil {
 		return nil, translate(ctx, err, "dynamodb.Get")
 	}
 	if len(out.Item) == 0 {
 		return nil, nil
 	}
-	return e.read(ctx, ref.Collection, out.Item, time.Now())
+	return e.read(ctx, ref.Collection, ref.PK, out.Item, time.Now())
 }
 
 // expired reports whether a row counts as absent: only what the system keeps expires by itself.
@@ -41,12 +46,13 @@ func expired(c driver.Collection, r *record.Record, now time.Time) bool {
 	return c == driver.System && r.TTL != 0 && r.TTL < now.Unix()
 }
 
-// read returns the record of an item, nil for one that has expired.
-func (e *engine) read(ctx context.Context, c driver.Collection, it item, now time.Time) (*record.Record, error) {
+// read returns the record of an item of the partition pk, nil for one that has expired.
+func (e *engine) read(ctx context.Context, c driver.Collection, pk string, it item, now time.Time) (*record.Record, error) {
 	rec, pointer, err := decode(c, it)
 	if err != nil || expired(c, rec, now) {
 		return nil, err
 	}
+	rec.PK = pk
 	if pointer != "" {
 		rec.Attributes, err = e.loadBlob(ctx, pointer)
 	}
@@ -54,24 +60,25 @@ func (e *engine) read(ctx context.Context, c driver.Collection, it item, now tim
 }
 
 func (e *engine) BatchGet(ctx context.Context, refs []driver.Ref) ([]*record.Record, error) {
-	if err := e.enter(ctx, "dynamodb.BatchGet"); err != nil {
+	l, err := e.enter(ctx, "dynamodb.BatchGet")
+	if err != nil {
 		return nil, err
 	}
 	defer e.leave()
-	return e.batchGet(ctx, refs)
+	return e.batchGet(ctx, l, refs)
 }
 
 // row names an item: no two refs of one table share it.
 type row struct{ table, pk, sk string }
 
-func (e *engine) batchGet(ctx context.Context, refs []driver.Ref) ([]*record.Record, error) {
+func (e *engine) batchGet(ctx context.Context, l *layout, refs []driver.Ref) ([]*record.Record, error) {
 	rows := make([]row, len(refs))
 	for i, ref := range refs {
 		table, err := e.table(ref.Collection, ref.PK)
 		if err != nil {
 			return nil, err
 		}
-		rows[i] = row{table, ref.PK, sortKey(ref)}
+		rows[i] = row{table, l.key(ref.PK, ref.SK), sortKey(ref)}
 	}
 	found, err := e.items(ctx, rows)
 	if err != nil {
@@ -80,7 +87,7 @@ func (e *engine) batchGet(ctx context.Context, refs []driver.Ref) ([]*record.Rec
 	recs, now := make([]*record.Record, len(refs)), time.Now()
 	for i, ref := range refs {
 		if it, ok := found[rows[i]]; ok {
-			if recs[i], err = e.read(ctx, ref.Collection, it, now); err != nil {
+			if recs[i], err = e.read(ctx, ref.Collection, ref.PK, it, now); err != nil {
 				return nil, err
 			}
 		}
@@ -132,7 +139,8 @@ func (s server) items(ctx context.Context, rows []row) (map[row]item, error) {
 }
 
 func (e *engine) Range(ctx context.Context, r driver.Range) ([]*record.Record, error) {
-	if err := e.enter(ctx, "dynamodb.Range"); err != nil {
+	l, err := e.enter(ctx, "dynamodb.Range")
+	if err != nil {
 		return nil, err
 	}
 	defer e.leave()
@@ -140,50 +148,95 @@ func (e *engine) Range(ctx context.Context, r driver.Range) ([]*record.Record, e
 	if err != nil {
 		return nil, err
 	}
-	in, any := query(table, r)
-	if !any {
+	return e.rows(ctx, l, table, r)
+}
+
+// rows returns what r asks for. Where the partition is spread, its shards are read side by side and merged.
+func (e *engine) rows(ctx context.Context, l *layout, table string, r driver.Range) ([]*record.Record, error) {
+	if to := upper(r); to != "" && lower(r) >= to {
 		return nil, nil
 	}
-	return e.rows(ctx, r.Collection, in, r.Limit, upper(r))
+	var strands []*strand
+	for _, key := range l.keys(r.PK) {
+		strands = append(strands, &strand{engine: e, l: l, r: r, key: key, in: query(table, key, r), now: time.Now()})
+	}
+	var recs []*record.Record
+	for len(recs) < r.Limit {
+		if err := fill(ctx, strands, r.Limit-len(recs)); err != nil {
+			return nil, err
+		}
+		if strands = slices.DeleteFunc(strands, func(s *strand) bool { return len(s.recs) == 0 }); len(strands) == 0 {
+			break
+		}
+		first := slices.MinFunc(strands, func(a, b *strand) int {
+			if r.Descending {
+				a, b = b, a
+			}
+			return strings.Compare(a.recs[0].SK, b.recs[0].SK)
+		})
+		recs = append(recs, first.recs[0])
+		first.recs = first.recs[1:]
+	}
+	return recs, nil
 }
 
-// rows reads pages of a query until there are limit rows or no more. A row at the sort key behind, which BETWEEN can't leave out,
-// is none of them.
-func (e *engine) rows(ctx context.Context, c driver.Collection, in *dynamodb.QueryInput, limit int, behind string) ([]*record.Record, error) {
-	var recs []*record.Record
-	now := time.Now()
-	for {
-		in.Limit = aws.Int32(int32(min(limit-len(recs)+1, 10_000)))
-		out, err := e.db.Query(ctx, in)
+// strand is the rows of a range under one partition key, read as far as they are needed.
+type strand struct {
+	*engine
+	l     *layout
+	r     driver.Range
+	key   string
+	in    *dynamodb.QueryInput
+	now   time.Time
+	recs  []*record.Record // the next ones
+	ended bool             // there are no more behind them
+}
+
+// fill reads on, at once, where strands have no next row, given how many rows are still needed of all of them. A strand without one afterwards has ended.
+func fill(ctx context.Context, strands []*strand, needed int) error {
+	if len(strands) == 1 {
+		return strands[0].fill(ctx, needed)
+	}
+	share := float64(needed) / float64(len(strands))
+	var reading errgroup.Group
+	for _, s := range strands {
+		if len(s.recs) == 0 && !s.ended {
+			reading.Go(func() error { return s.fill(ctx, int(share+2*math.Sqrt(share))+1) }) // a hash gives hardly any shard more than that
+		}
+	}
+	return reading.Wait()
+}
+
+// fill reads pages until the strand has a next row, where there is one. A row at the sort key behind the range, which BETWEEN can't leave out, is
+// none, nor is one that another service put under a shard's key that is not its own.
+func (s *strand) fill(ctx context.Context, needed int) error {
+	behind := upper(s.r)
+	for len(s.recs) == 0 && !s.ended {
+		s.in.Limit = aws.Int32(int32(min(needed+1, 10_000)))
+		out, err := s.db.Query(ctx, s.in)
 		if err != nil {
-			return nil, translate(ctx, err, "dynamodb.Range")
+			return translate(ctx, err, "dynamodb.Range")
 		}
 		for _, it := range out.Items {
-			rec, err := e.read(ctx, c, it, now)
+			rec, err := s.read(ctx, s.r.Collection, s.r.PK, it, s.now)
 			if err != nil {
-				return nil, err
+				return err
 			}
-			if rec == nil || behind != "" && rec.SK == behind {
-				continue
-			}
-			if recs = append(recs, rec); len(recs) == limit {
-				return recs, nil
+			if rec != nil && (behind == "" || rec.SK != behind) && s.l.key(rec.PK, rec.SK) == s.key {
+				s.recs = append(s.recs, rec)
 			}
 		}
-		if in.ExclusiveStartKey = out.LastEvaluatedKey; len(in.ExclusiveStartKey) == 0 {
-			return recs, nil
-		}
+		s.in.ExclusiveStartKey = out.LastEvaluatedKey
+		s.ended = len(out.LastEvaluatedKey) == 0
 	}
+	return nil
 }
 
-// query returns the query for what r asks for, but for its limit; any is false where that is nothing.
-func query(table string, r driver.Range) (in *dynamodb.QueryInput, any bool) {
+// query returns the query for what r asks for under a partition key, but for its limit. The range is not empty.
+func query(table, key string, r driver.Range) *dynamodb.QueryInput {
 	from, to := lower(r), upper(r)
-	if to != "" && from >= to {
-		return nil, false
-	}
-	in = &dynamodb.QueryInput{TableName: &table, ConsistentRead: aws.Bool(true), ScanIndexForward: aws.Bool(!r.Descending),
-		ExpressionAttributeValues: item{":pk": text(r.PK)}}
+	in := &dynamodb.QueryInput{TableName: &table, ConsistentRead: aws.Bool(true), ScanIndexForward: aws.Bool(!r.Descending),
+		ExpressionAttributeValues: item{":pk": text(key)}}
 	where := "pk = :pk"
 	switch {
 	case from != "" && to != "":
@@ -203,7 +256,7 @@ func query(table string, r driver.Range) (in *dynamodb.QueryInput, any bool) {
 		in.FilterExpression = aws.String("attribute_not_exists(isDeleted) OR isDeleted <> :deleted")
 		in.ExpressionAttributeValues[":deleted"] = boolean(true)
 	}
-	return in, true
+	return in
 }
 
 // lower returns the least sort key that r asks for, "" where every one is.

@@ -23,12 +23,13 @@ import (
 // goes on where the one before ended belongs to the same pass; what another process puts into partitions that are
 // new since the pass began is seen by the next.
 func (e *engine) Scan(ctx context.Context, c driver.Collection, after driver.Ref, limit int) ([]*record.Record, error) {
-	if err := e.enter(ctx, "dynamodb.Scan"); err != nil {
+	l, err := e.enter(ctx, "dynamodb.Scan")
+	if err != nil {
 		return nil, err
 	}
 	defer e.leave()
 	after.Collection = c
-	p, err := e.resume(ctx, after)
+	p, err := e.resume(ctx, l, after)
 	if err != nil {
 		return nil, err
 	}
@@ -38,7 +39,7 @@ func (e *engine) Scan(ctx context.Context, c driver.Collection, after driver.Ref
 		if p.partitions[0].pk == after.PK {
 			from = after
 		}
-		more, err := e.partition(ctx, c, p, from, limit-len(recs))
+		more, err := e.partition(ctx, l, c, p, from, limit-len(recs))
 		if err != nil {
 			return nil, err
 		}
@@ -140,7 +141,7 @@ func (ps *passes) forget(p *pass) {
 }
 
 // resume returns the pass that goes on after a row, a new one where none does.
-func (e *engine) resume(ctx context.Context, after driver.Ref) (*pass, error) {
+func (e *engine) resume(ctx context.Context, l *layout, after driver.Ref) (*pass, error) {
 	if p, added := e.passes.take(after); p != nil {
 		return p, e.add(p, added)
 	}
@@ -155,13 +156,14 @@ func (e *engine) resume(ctx context.Context, after driver.Ref) (*pass, error) {
 		if err != nil {
 			return nil, err
 		}
-		for _, pk := range pks {
-			if pk >= after.PK && !(after.Collection == driver.System && changelog.Owns(pk)) {
+		for _, stored := range pks {
+			if pk := l.pk(stored); pk >= after.PK && !(after.Collection == driver.System && (changelog.Owns(pk) || pk == layoutPK)) {
 				p.partitions = append(p.partitions, partition{pk, table})
 			}
 		}
 	}
 	slices.SortFunc(p.partitions, comparePartitions)
+	p.partitions = slices.Compact(p.partitions)
 	return p, nil
 }
 
@@ -219,7 +221,7 @@ func (s server) tables(ctx context.Context, c driver.Collection) ([]string, erro
 	return tables, nil
 }
 
-// partitionKeys returns the PKs of a table, each once.
+// partitionKeys returns the partition keys of a table, each once.
 func (s server) partitionKeys(ctx context.Context, table string) ([]string, error) {
 	pks := make(map[string]bool)
 	in := &dynamodb.ScanInput{TableName: &table, ConsistentRead: aws.Bool(true), ProjectionExpression: aws.String("pk")}
@@ -237,15 +239,14 @@ func (s server) partitionKeys(ctx context.Context, table string) ([]string, erro
 }
 
 // partition returns at most limit rows of p's first partition after a ref.
-func (e *engine) partition(ctx context.Context, c driver.Collection, p *pass, after driver.Ref, limit int) ([]*record.Record, error) {
+func (e *engine) partition(ctx context.Context, l *layout, c driver.Collection, p *pass, after driver.Ref, limit int) ([]*record.Record, error) {
 	of := p.partitions[0]
 	if !versioned(c) {
-		in, _ := query(of.table, driver.Range{PK: of.pk, After: after.SK, IncludeDeleted: true})
-		return e.rows(ctx, c, in, limit, "")
+		return e.rows(ctx, l, of.table, driver.Range{Collection: c, PK: of.pk, After: after.SK, IncludeDeleted: true, Limit: limit})
 	}
 	if p.keys == nil {
 		var err error
-		if p.keys, err = e.keys(ctx, of); err != nil {
+		if p.keys, err = e.keys(ctx, l, of); err != nil {
 			return nil, err
 		}
 	}
@@ -259,7 +260,7 @@ func (e *engine) partition(ctx context.Context, c driver.Collection, p *pass, af
 		n := min(len(rest), limit-len(recs), driver.MaxBatch)
 		rows := make([]row, n)
 		for i, k := range rest[:n] {
-			rows[i] = row{of.table, of.pk, k.item}
+			rows[i] = row{of.table, l.key(of.pk, k.sk), k.item}
 		}
 		found, err := e.items(ctx, rows)
 		if err != nil {
@@ -267,7 +268,7 @@ func (e *engine) partition(ctx context.Context, c driver.Collection, p *pass, af
 		}
 		for _, r := range rows {
 			if it, ok := found[r]; ok { // it may have been deleted since
-				rec, err := e.read(ctx, c, it, time.Time{})
+				rec, err := e.read(ctx, c, of.pk, it, time.Time{})
 				if err != nil {
 					return nil, err
 				}
@@ -280,20 +281,22 @@ func (e *engine) partition(ctx context.Context, c driver.Collection, p *pass, af
 }
 
 // keys returns the keys of a partition of Command or History in the order of (SK, Version).
-func (s server) keys(ctx context.Context, of partition) ([]key, error) {
-	in, _ := query(of.table, driver.Range{PK: of.pk, IncludeDeleted: true})
-	in.ProjectionExpression = aws.String("sk")
+func (s server) keys(ctx context.Context, l *layout, of partition) ([]key, error) {
 	keys := []key{}
-	for pages := dynamodb.NewQueryPaginator(s.db, in); pages.HasMorePages(); {
-		page, err := pages.NextPage(ctx)
-		if err != nil {
-			return nil, translate(ctx, err, "dynamodb.Scan")
-		}
-		for _, it := range page.Items {
-			d := decoder{it: it}
-			text := d.text("sk")
-			sk, version, _ := splitSK(text)
-			keys = append(keys, key{sk, version, text})
+	for _, stored := range l.keys(of.pk) {
+		in := query(of.table, stored, driver.Range{IncludeDeleted: true})
+		in.ProjectionExpression = aws.String("sk")
+		for pages := dynamodb.NewQueryPaginator(s.db, in); pages.HasMorePages(); {
+			page, err := pages.NextPage(ctx)
+			if err != nil {
+				return nil, translate(ctx, err, "dynamodb.Scan")
+			}
+			for _, it := range page.Items {
+				d := decoder{it: it}
+				text := d.text("sk")
+				sk, version, _ := splitSK(text)
+				keys = append(keys, key{sk, version, text})
+			}
 		}
 	}
 	slices.SortFunc(keys, compareKeys)

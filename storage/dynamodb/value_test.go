@@ -120,10 +120,7 @@ func TestWrittenItems(t *testing.T) {
 		lasting := state.Clone()
 		lasting.TTL = 0
 		for _, state := range []*record.Record{state, lasting} {
-			it, err := encode(c, state, "")
-			if err != nil {
-				t.Fatal(err)
-			}
+			it := mustEncode(c, state)
 			for name, v := range it {
 				if !slices.Contains(kinds[c][name], fmt.Sprintf("%T", v)) {
 					t.Errorf("%v: %s is %T; recorded are %v", c, name, v, kinds[c][name])

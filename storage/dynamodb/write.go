@@ -1,12 +1,12 @@
 package dynamodb
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"errors"
 	"reflect"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -14,6 +14,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 
 	"github.com/tenantry/tenantry/fault"
+	"github.com/tenantry/tenantry/record"
 	"github.com/tenantry/tenantry/storage/driver"
 )
 
@@ -24,18 +25,19 @@ const (
 )
 
 func (e *engine) Commit(ctx context.Context, b driver.Batch) (driver.Position, error) {
-	if err := e.enter(ctx, "dynamodb.Commit"); err != nil {
+	l, err := e.enter(ctx, "dynamodb.Commit")
+	if err != nil {
 		return "", err
 	}
 	defer e.leave()
 	if len(b.Writes) == 0 {
 		return "", nil
 	}
-	in, err := e.transaction(ctx, b)
+	in, err := e.transaction(ctx, l, b)
 	if err != nil {
 		return "", err
 	}
-	if err := e.transact(ctx, in, b); err != nil {
+	if err := e.transact(ctx, l, in, b); err != nil {
 		return "", err
 	}
 	e.passes.note(b)
@@ -45,28 +47,32 @@ func (e *engine) Commit(ctx context.Context, b driver.Batch) (driver.Position, e
 
 // transaction returns the call that makes b, after its blobs are written. Its token is its own: whatever is sent again of it has one
 // effect, and the same batch committed twice has two.
-func (e *engine) transaction(ctx context.Context, b driver.Batch) (*dynamodb.TransactWriteItemsInput, error) {
+func (e *engine) transaction(ctx context.Context, l *layout, b driver.Batch) (*dynamodb.TransactWriteItemsInput, error) {
 	in := &dynamodb.TransactWriteItemsInput{
 		ClientRequestToken: aws.String(rand.Text()),
 		TransactItems:      make([]types.TransactWriteItem, len(b.Writes)),
 	}
 	now, total := time.Now(), 0
+	var content attributes
 	for i, w := range b.Writes {
 		table, err := e.table(w.Collection, w.Record.PK)
 		if err != nil {
 			return nil, err
 		}
-		cond := conditionOf(w, now)
+		if shardsOf(l.coming, w.Record.PK) > 0 {
+			return nil, fault.New(fault.Unavailable, "dynamodb.Commit", "the partition is being spread over several keys; try again in a minute")
+		}
+		cond, key := conditionOf(w, now), l.keyOf(driver.RefOf(w.Collection, w.Record))
 		if w.Delete {
-			in.TransactItems[i].Delete = cond.delete(table, keyOf(driver.RefOf(w.Collection, w.Record)))
+			in.TransactItems[i].Delete = cond.delete(table, key)
 			continue
 		}
-		pointer, err := e.storeBlob(ctx, w.Record)
+		it, err := encode(w.Collection, w.Record)
 		if err != nil {
 			return nil, err
 		}
-		it, err := encode(w.Collection, w.Record, pointer)
-		if err != nil {
+		it["pk"] = key["pk"]
+		if err := content.put(ctx, e.server, it, w.Record); err != nil {
 			return nil, err
 		}
 		n := sizeOf(it)
@@ -84,6 +90,33 @@ func (e *engine) transaction(ctx context.Context, b driver.Batch) (*dynamodb.Tra
 		return nil, fault.New(fault.TooLarge, "dynamodb.Commit", "the batch is larger than the 4 MB that DynamoDB writes at once; write fewer records together")
 	}
 	return in, nil
+}
+
+// attributes are those of the record that was encoded last. A command and the state that it makes have the same.
+type attributes struct {
+	owner string // the partition: a blob is one tenant's
+	text  []byte
+	value types.AttributeValue
+}
+
+// put gives an item the attributes of its record: themselves, or where they are large the pointer to the blob in which they now stand.
+func (a *attributes) put(ctx context.Context, s server, it item, r *record.Record) error {
+	if len(r.Attributes) == 0 {
+		return nil
+	}
+	if a.value == nil || a.owner != r.PK || !bytes.Equal(a.text, r.Attributes) {
+		pointer, err := s.storeBlob(ctx, r)
+		value := text(pointer)
+		if err == nil && pointer == "" {
+			value, err = encodeObject(r.Attributes)
+		}
+		if err != nil {
+			return err
+		}
+		a.owner, a.text, a.value = r.PK, r.Attributes, value
+	}
+	it["attributes"] = a.value
+	return nil
 }
 
 // condition is a driver.Condition in DynamoDB's words; its expression is "" for none.
@@ -146,21 +179,31 @@ func (c condition) put(table string, it item) *types.Put {
 		ExpressionAttributeValues: values, ReturnValuesOnConditionCheckFailure: allOld}
 }
 
+// updating are the placeholders of attributes in updates, of one letter each: these make up a third of a commit, which is sent and signed.
+var updating = func() (all []struct{ name, value string }) {
+	for i := range attributeNames {
+		letter := string(rune('a' + i))
+		all = append(all, struct{ name, value string }{"#" + letter, ":" + letter})
+	}
+	return all
+}()
+
 // update sets the attributes that it has and removes those that items of its collection can have and it hasn't.
 func (c condition) update(table string, of driver.Collection, it item) *types.Update {
-	var set, remove []string
-	for _, name := range namesOf(of) {
-		c.names["#"+name] = name
+	set, remove := make([]byte, 0, 256), make([]byte, 0, 64)
+	for i, name := range namesOf(of) {
+		p := updating[i]
+		c.names[p.name] = name
 		if v, ok := it[name]; ok {
-			set = append(set, "#"+name+" = :"+name)
-			c.values[":"+name] = v
+			c.values[p.value] = v
+			set = append(append(append(append(set, ','), p.name...), '='), p.value...)
 		} else {
-			remove = append(remove, "#"+name)
+			remove = append(append(remove, ','), p.name...)
 		}
 	}
-	expression := "SET " + strings.Join(set, ", ")
+	expression := "SET " + string(set[1:]) // the version is always set
 	if len(remove) > 0 {
-		expression += " REMOVE " + strings.Join(remove, ", ")
+		expression += " REMOVE " + string(remove[1:])
 	}
 	cond, _, _ := c.parts()
 	return &types.Update{TableName: &table, Key: item{"pk": it["pk"], "sk": it["sk"]}, UpdateExpression: &expression,
@@ -171,9 +214,14 @@ func (c condition) update(table string, of driver.Collection, it item) *types.Up
 // transact makes the call until it has an answer that says whether the writes were made. An answer may be lost behind the
 // server; the same call again, with its token, is then answered as the first was. A server that has forgotten the token finds the
 // conditions broken by the writes themselves, so after a lost answer the rows say what became of it.
-func (e *engine) transact(ctx context.Context, in *dynamodb.TransactWriteItemsInput, b driver.Batch) error {
+func (e *engine) transact(ctx context.Context, l *layout, in *dynamodb.TransactWriteItemsInput, b driver.Batch) error {
 	lost := false
 	for attempt := 0; ; attempt++ {
+		if now, err := e.layout(ctx, "dynamodb.Commit"); err != nil {
+			return err
+		} else if now.version != l.version {
+			return fault.New(fault.Unavailable, "dynamodb.Commit", "partitions were spread over several keys meanwhile; try again")
+		}
 		_, err := e.db.TransactWriteItems(ctx, in, once)
 		if err == nil {
 			return nil
@@ -187,7 +235,7 @@ func (e *engine) transact(ctx context.Context, in *dynamodb.TransactWriteItemsIn
 		case v.conflict == nil && attempt+1 == maxAttempts:
 			return busy(err, "dynamodb.Commit")
 		case v.mismatch || v.conflict != nil && lost:
-			if made, err := e.made(ctx, b); made || err != nil {
+			if made, err := e.made(ctx, l, b); made || err != nil {
 				return err
 			}
 			if v.conflict != nil {
@@ -260,14 +308,14 @@ func conflictOf(i int, w driver.Write, found item) *driver.Conflict {
 
 // made reports whether the rows are those that b makes. A command says it alone: no other has its key, and what another
 // request wrote under it differs at least in its request's ID or its time.
-func (e *engine) made(ctx context.Context, b driver.Batch) (bool, error) {
+func (e *engine) made(ctx context.Context, l *layout, b driver.Batch) (bool, error) {
 	for _, w := range b.Writes {
 		if w.Collection == driver.Command && !w.Delete {
-			return e.stands(ctx, w)
+			return e.stands(ctx, l, w)
 		}
 	}
 	for _, w := range b.Writes {
-		if stands, err := e.stands(ctx, w); !stands || err != nil {
+		if stands, err := e.stands(ctx, l, w); !stands || err != nil {
 			return false, err
 		}
 	}
@@ -275,8 +323,8 @@ func (e *engine) made(ctx context.Context, b driver.Batch) (bool, error) {
 }
 
 // stands reports whether the row that w names is what w makes it.
-func (e *engine) stands(ctx context.Context, w driver.Write) (bool, error) {
-	rec, err := e.get(ctx, driver.RefOf(w.Collection, w.Record))
+func (e *engine) stands(ctx context.Context, l *layout, w driver.Write) (bool, error) {
+	rec, err := e.get(ctx, l, driver.RefOf(w.Collection, w.Record))
 	if err != nil || rec == nil || w.Delete {
 		return err == nil && rec == nil && w.Delete, err
 	}

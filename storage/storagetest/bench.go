@@ -115,17 +115,22 @@ func Fill(e driver.Engine, b *testing.B) {
 
 // Together calls f with 0 to b.N-1, each once, from n goroutines, and reports operations a second.
 func Together(b *testing.B, n int, f func(i int)) {
-	var next atomic.Int64
-	var wg sync.WaitGroup
 	b.ReportAllocs()
 	b.ResetTimer()
+	Each(n, b.N, f)
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "ops/s")
+}
+
+// Each calls f with 0 to count-1, each once, from n goroutines.
+func Each(n, count int, f func(i int)) {
+	var next atomic.Int64
+	var wg sync.WaitGroup
 	for range n {
 		wg.Go(func() {
-			for i := int(next.Add(1)) - 1; i < b.N; i = int(next.Add(1)) - 1 {
+			for i := int(next.Add(1)) - 1; i < count; i = int(next.Add(1)) - 1 {
 				f(i)
 			}
 		})
 	}
 	wg.Wait()
-	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "ops/s")
 }

@@ -53,6 +53,22 @@ func New(t testing.TB) Server {
 	if endpoint == "" {
 		t.Fatal("there is no DynamoDB server; wrap the TestMain of this package with dynamodbtest.Main")
 	}
+	return at(endpoint)
+}
+
+// Own returns a server that runs until the test ends and that nobody else uses: for what is measured, since the server slows down as
+// its streams grow.
+func Own(t testing.TB) Server {
+	t.Helper()
+	endpoint, stop, err := start()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(stop)
+	return at(endpoint)
+}
+
+func at(endpoint string) Server {
 	return Server{Endpoint: endpoint, Region: "us-east-1", Prefix: "test-" + strings.ToLower(rand.Text()),
 		Credentials: credentials.NewStaticCredentialsProvider("test", "test", "")}
 }
