@@ -19,6 +19,7 @@ import (
 	"github.com/tenantry/tenantry/feed"
 	"github.com/tenantry/tenantry/guard"
 	"github.com/tenantry/tenantry/internal/scope"
+	"github.com/tenantry/tenantry/jobs"
 	"github.com/tenantry/tenantry/members"
 	"github.com/tenantry/tenantry/projection"
 	"github.com/tenantry/tenantry/record"
@@ -55,8 +56,11 @@ type Config struct {
 	// Handlers run after commands. Defaults to none.
 	Handlers []projection.Registration
 
-	// HandlerTerm is the term of the leases that let one process at a time run a handler: see projection.Config. Defaults to 4 s.
+	// HandlerTerm is the term of the leases that let one process at a time run a handler, or a job: see projection.Config. Defaults to 4 s.
 	HandlerTerm time.Duration
+
+	// Jobs are the application's own kinds of background work. Defaults to none.
+	Jobs []jobs.Kind
 
 	// Tenants configures the tenant module.
 	Tenants TenantOptions
@@ -82,6 +86,9 @@ type Config struct {
 
 	// Observe is told of every operation on the store. Defaults to nobody.
 	Observe func(op string, took time.Duration, err error)
+
+	// ObserveJob is told of every attempt of a job. Defaults to nobody.
+	ObserveJob func(jobs.Outcome)
 
 	// ObserveCache is told of every read through a cache, by the cache's name. Defaults to nobody.
 	ObserveCache func(name string, hit bool)
@@ -116,6 +123,7 @@ type App struct {
 	audit    *audit.Log
 	guard    *guard.Guard
 	verifier *auth.Verifier
+	jobs     *jobs.Queue
 	answers  storage.Keeper
 	tail     *feed.Tail
 	events   *events.Hub
@@ -213,12 +221,15 @@ func (a *App) build(cursors *storage.Cursors, revocations *members.Revocations) 
 		Inverse: inverse, Defaults: keeper("DEFAULT_TENANT"), Admins: keeper("ADMINS"), Families: keeper("REFRESH"), Now: cfg.Now})
 	a.tenants = tenants.New(tenants.Config{Commands: a.commands, Data: a.data, Directory: a.dir, Left: a.members.Left, Listing: listing, Partitions: partitions, Cursors: cursors,
 		Reserved: a.guard.Reserved, CrossTenant: cfg.CrossTenantRoles.Has})
+	a.jobs = jobs.New(jobs.Config{Store: a.store, Jobs: keeper("JOB"), Directory: keeper("JOBS"), Workers: keeper("WORKER"), Tenant: a.guard.Lookup, Term: cfg.HandlerTerm,
+		Observe: cfg.ObserveJob, Log: cfg.Log, Now: cfg.Now})
 	var err error
 	a.settings, err = settings.New(settings.Config{Commands: a.commands, Data: a.data, Cursors: cursors, Groups: tenants.GroupsFor, State: a.guard.Lookup, Declaration: cfg.Settings,
 		Feed: a.tail, Observe: cfg.ObserveCache})
 	failed = errors.Join(failed, err)
 	a.events = events.New(events.Config{Store: a.store, Entities: a.entities, Cursors: cursors, Log: cfg.Log,
 		EndedBy: func(t record.EntityType, sk string) bool { return t == tenants.EntityType() && sk == tenants.Master }})
+	failed = errors.Join(failed, a.jobs.Register(cfg.Jobs...))
 	a.routes = a.modules()
 	return failed
 }
@@ -253,7 +264,7 @@ func (a *App) moduleOf(t record.EntityType) string {
 	return typ.In()
 }
 
-// Start begins what runs beside requests: handlers, event streams, and following what other processes change. It returns at once;
+// Start begins what runs beside requests: handlers, jobs, event streams, and following what other processes change. It returns at once;
 // Close ends it.
 func (a *App) Start(ctx context.Context) error {
 	ctx, a.stop = context.WithCancel(context.WithoutCancel(ctx))
@@ -266,6 +277,7 @@ func (a *App) Start(ctx context.Context) error {
 	}
 	a.working.Go(run)
 	a.working.Go(func() { a.events.Run(ctx) })
+	a.working.Go(func() { a.jobs.Run(ctx) })
 	return nil
 }
 
@@ -319,6 +331,9 @@ func (a *App) Audit() *audit.Log { return a.audit }
 
 // Handlers returns the runner of the handlers.
 func (a *App) Handlers() *projection.Runner { return a.runner }
+
+// Jobs returns the queue of background work.
+func (a *App) Jobs() *jobs.Queue { return a.jobs }
 
 // Guard returns the only door to data.
 func (a *App) Guard() *guard.Guard { return a.guard }

@@ -33,7 +33,7 @@ func attempts() []attempt {
 		{"members", "50 kills of a process that manages members, at random moments and around commits", test(longRun, "-run", "^TestKillMembers$", "./internal/crash")},
 		{"processes", "50 kills of one of three processes on each kind of store: nothing lost, handlers in order, taken over within 10 s", test(longRun, "-run", "^TestKillOneOfThree$", "./internal/crash")},
 		{"faults", "300,000 calls on PostgreSQL and as many on DynamoDB while connections and servers fail: acknowledged is made, refused is not", test(longRun, "-run", "^(TestCallsUnderFaults|TestServerIsKilled|TestFaults)$", "-timeout", "8h", "./storage/postgres", "./storage/dynamodb")},
-		{"steps", "100,000 random steps on each engine have the results of the memory engine", test(nil, "-run", "^TestContract$/any_operations", "-rapid.checks=1000", "-rapid.steps=100", "-timeout", "4h", "./storage/sqlite", "./storage/postgres", "./storage/dynamodb")},
+		{"steps", "100,000 random steps on each engine have the results of the memory engine", test(nil, "-timeout", "4h", "-run", "^TestContract$/any_operations", "./storage/sqlite", "./storage/postgres", "./storage/dynamodb", "-rapid.checks=1000", "-rapid.steps=100")},
 		{"copies", "60 kills of copies of a store that is used", test(longRun, "-run", "^TestKill$", "./transfer")},
 		{"race", fmt.Sprintf("%d rounds of %d writers racing for one version", races, proof.Racers), race},
 		{"linear", fmt.Sprintf("%d histories of versioned writes and reads, %d operations in all", histories, operations), linear},
