@@ -30,6 +30,7 @@ import (
 	"github.com/tenantry/tenantry/storage/driver"
 	"github.com/tenantry/tenantry/tenant"
 	"github.com/tenantry/tenantry/tenants"
+	"github.com/tenantry/tenantry/tenantsync"
 )
 
 // Config configures an App. Store is required; the zero value of everything else is its default.
@@ -124,6 +125,7 @@ type App struct {
 	guard    *guard.Guard
 	verifier *auth.Verifier
 	jobs     *jobs.Queue
+	syncs    *tenantsync.Service
 	answers  storage.Keeper
 	tail     *feed.Tail
 	events   *events.Hub
@@ -223,13 +225,15 @@ func (a *App) build(cursors *storage.Cursors, revocations *members.Revocations) 
 		Reserved: a.guard.Reserved, CrossTenant: cfg.CrossTenantRoles.Has})
 	a.jobs = jobs.New(jobs.Config{Store: a.store, Jobs: keeper("JOB"), Directory: keeper("JOBS"), Workers: keeper("WORKER"), Tenant: a.guard.Lookup, Term: cfg.HandlerTerm,
 		Observe: cfg.ObserveJob, Log: cfg.Log, Now: cfg.Now})
+	a.syncs = tenantsync.New(tenantsync.Config{Store: a.store, Commands: a.commands, Entities: a.entities, Queue: tenantsync.Jobs(a.jobs), Orders: keeper("SYNC"), Parts: keeper("SYNC_TARGET"),
+		Pages: keeper("SYNC_PAGE"), Rules: keeper("SYNC_RULE"), Feed: keeper("SYNC_FEED"), Partitions: partitions, State: a.guard.Lookup, Active: a.tenants.Active, Auditor: a.audit, Log: cfg.Log, Now: cfg.Now})
 	var err error
 	a.settings, err = settings.New(settings.Config{Commands: a.commands, Data: a.data, Cursors: cursors, Groups: tenants.GroupsFor, State: a.guard.Lookup, Declaration: cfg.Settings,
 		Feed: a.tail, Observe: cfg.ObserveCache})
 	failed = errors.Join(failed, err)
 	a.events = events.New(events.Config{Store: a.store, Entities: a.entities, Cursors: cursors, Log: cfg.Log,
 		EndedBy: func(t record.EntityType, sk string) bool { return t == tenants.EntityType() && sk == tenants.Master }})
-	failed = errors.Join(failed, a.jobs.Register(cfg.Jobs...))
+	failed = errors.Join(failed, a.jobs.Register(append(slices.Clone(cfg.Jobs), a.syncs.Kind())...))
 	a.routes = a.modules()
 	return failed
 }
@@ -245,6 +249,7 @@ func (a *App) modules() []route.Operation {
 	ops = append(ops, (&records.Routes{Entities: a.entities, Commands: a.commands, Data: a.data, Waiting: a.runner.Waiting}).Operations()...)
 	ops = append(ops, a.audit.Operations()...)
 	ops = append(ops, a.events.Operations()...)
+	ops = append(ops, (&tenantsync.Routes{Syncs: a.syncs}).Operations()...)
 	return append(ops, a.cfg.Routes...)
 }
 
@@ -278,6 +283,7 @@ func (a *App) Start(ctx context.Context) error {
 	a.working.Go(run)
 	a.working.Go(func() { a.events.Run(ctx) })
 	a.working.Go(func() { a.jobs.Run(ctx) })
+	a.working.Go(func() { a.syncs.Follow(ctx) })
 	return nil
 }
 
@@ -331,6 +337,9 @@ func (a *App) Audit() *audit.Log { return a.audit }
 
 // Handlers returns the runner of the handlers.
 func (a *App) Handlers() *projection.Runner { return a.runner }
+
+// Syncs returns the copying of records between tenants.
+func (a *App) Syncs() *tenantsync.Service { return a.syncs }
 
 // Jobs returns the queue of background work.
 func (a *App) Jobs() *jobs.Queue { return a.jobs }

@@ -75,6 +75,11 @@ func (w *stride) write(ctx context.Context, items []item) (map[int]Failure, erro
 	if err != nil {
 		return nil, err
 	}
+	return w.writeOver(ctx, items, current, copied)
+}
+
+// writeOver is write for items whose records of the target are at current, and those of the source at copied.
+func (w *stride) writeOver(ctx context.Context, items []item, current, copied []*record.Record) (map[int]Failure, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var working sync.WaitGroup
@@ -172,7 +177,7 @@ func (w *stride) writeOne(ctx context.Context, it item, current, copied *record.
 		return err
 	}
 	tried := false
-	_, err = w.cfg.Commands.Together(ctx, w.scopeFor(it, next), func(ctx context.Context) (command.Plan, error) {
+	_, err = w.cfg.Commands.Together(ctx, w.scopeFor(it, next, copied), func(ctx context.Context) (command.Plan, error) {
 		if tried {
 			return command.Plan{}, w.refused(ctx, it, key)
 		}
@@ -217,7 +222,7 @@ func (w *stride) refused(ctx context.Context, it item, key record.Key) error {
 
 // changed says what it means that a record of the target is not at the version that the plan saw: errWritten where this sync is why.
 func (w *stride) changed(ctx context.Context, it item, now *record.Record) error {
-	if now != nil {
+	if now != nil && w.rule == "" {
 		written, err := w.wrote(ctx, it, now, w.order.ID)
 		if err != nil {
 			return err
@@ -263,9 +268,11 @@ func (w *stride) past(ctx context.Context, v storage.View, it item) (*record.Rec
 
 // scopeFor returns the Scope to write next by. What undoing restores is a copy again where it was one, and what it takes away was not the
 // target's own doing.
-func (w *stride) scopeFor(it item, next *record.Record) scope.Scope {
+func (w *stride) scopeFor(it item, next, copied *record.Record) scope.Scope {
 	sc := w.into.Scope()
 	switch {
+	case w.rule != "":
+		return sc.WithSource(passed(copied, w.rule))
 	case w.order.Undoes == "" || it.From == 0:
 		return sc
 	case isCopy(next):

@@ -61,6 +61,14 @@ const (
 // isCopy reports whether a sync wrote the version.
 func isCopy(r *record.Record) bool { return r.Source == bySync || strings.HasPrefix(r.Source, byRule) }
 
+// passed returns the source of what a rule makes of a record of its source.
+func passed(from *record.Record, rule string) string {
+	if path, ok := strings.CutPrefix(from.Source, byRule); ok {
+		return byRule + path + " " + rule
+	}
+	return byRule + rule
+}
+
 // copying makes copies as a Request asks for them.
 type copying struct {
 	request Request

@@ -2,6 +2,7 @@ package tenantsync
 
 import (
 	"context"
+	"slices"
 	"strings"
 
 	"github.com/tenantry/tenantry/record"
@@ -102,6 +103,9 @@ func (w *stride) missing(ctx context.Context, recs []*record.Record) (items []it
 
 // compare returns items for records of the source.
 func (w *stride) compare(ctx context.Context, recs []*record.Record) ([]item, error) {
+	if w.request.WithoutCopies {
+		recs = slices.DeleteFunc(slices.Clone(recs), isCopy)
+	}
 	items := make([]item, len(recs))
 	for i, r := range recs {
 		items[i] = item{Partition: segments(r.PK), SK: r.SK}

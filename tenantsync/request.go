@@ -40,6 +40,9 @@ type Request struct {
 	// replaced whole, is no copy and stays. Defaults to false.
 	Deletes bool
 
+	// WithoutCopies leaves out what a sync wrote in the source. Defaults to false.
+	WithoutCopies bool
+
 	Mapping Mapping // Defaults to attributes as they are
 }
 
@@ -51,6 +54,7 @@ type Body struct {
 	Prefix            string  `json:"prefix,omitzero" maxLength:"512" doc:"of the sort keys; all by default"`
 	OnConflict        Policy  `json:"onConflict,omitzero" enum:"overwrite,skip,keep-local-changes" doc:"overwrite by default"`
 	Deletes           bool    `json:"deletes,omitzero" doc:"delete copies whose record in the source is gone; false by default"`
+	WithoutCopies     bool    `json:"withoutCopies,omitzero" doc:"leave out what a sync wrote in the source; false by default"`
 	Mapping           Mapping `json:"mapping,omitzero"`
 }
 
@@ -87,7 +91,7 @@ const every = "*"
 
 func (r Request) body() Body {
 	b := Body{SourceTenantCode: r.Source.String(), TargetTenantCodes: Targets{every}, EntityType: r.EntityType.String(), Prefix: r.Prefix,
-		OnConflict: r.OnConflict, Deletes: r.Deletes, Mapping: r.Mapping}
+		OnConflict: r.OnConflict, Deletes: r.Deletes, WithoutCopies: r.WithoutCopies, Mapping: r.Mapping}
 	if b.OnConflict == "" {
 		b.OnConflict = Overwrite
 	}
@@ -103,7 +107,7 @@ func (r Request) body() Body {
 // request returns the Request that b spells. It fails with fault.ValidationFailed for a code that is none, and with fault.NotFound for an
 // entity type that is none.
 func (b Body) request() (r Request, err error) {
-	r = Request{Prefix: b.Prefix, OnConflict: b.OnConflict, Deletes: b.Deletes, Mapping: b.Mapping, All: slices.Equal(b.TargetTenantCodes, Targets{every})}
+	r = Request{Prefix: b.Prefix, OnConflict: b.OnConflict, Deletes: b.Deletes, WithoutCopies: b.WithoutCopies, Mapping: b.Mapping, All: slices.Equal(b.TargetTenantCodes, Targets{every})}
 	var problems []fault.Field
 	parse := func(field, text string) tenant.Code {
 		code, err := tenant.Parse(text)

@@ -61,6 +61,8 @@ type Config struct {
 	// Orders, Parts, Pages and Rules keep what was ordered, how far each target is, what is planned, and rules.
 	Orders, Parts, Pages, Rules storage.Keeper
 
+	Feed storage.Keeper // keeps where rules are in the change feed
+
 	Partitions storage.Keeper // which partitions a tenant has; the one that command.Config was given
 
 	// State answers whether a tenant exists and is active.

@@ -74,6 +74,7 @@ type stride struct {
 	part  *part
 	from  storage.View // of the source; not of an undo
 	into  storage.View // of the target
+	rule  string       // the rule that it is for; "" for a sync
 }
 
 func (s *Service) step(ctx context.Context, sc scope.Scope, o *order, sys scope.System) (more bool, err error) {

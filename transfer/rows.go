@@ -31,6 +31,11 @@ var rules = map[string]rule{
 	"JOB":            travels, // what runs in the pause runs again on the target, whose workers don't know who claimed it
 	"JOBS":           travels,
 
+	"SYNC":           travels,
+	"SYNC_TARGET":    travels,
+	"SYNC_PAGE":      travels,
+	"SYNC_RULE":      travels,
+
 	"CHECKPOINT": placed,
 	"PARKED":     placed,
 
@@ -39,6 +44,7 @@ var rules = map[string]rule{
 	"SECRET":          stays, // keys, sealed under the source's master key
 	"LEASE":           stays,
 	"WORKER":          stays,
+	"SYNC_FEED":       stays, // where rules are in the source's feed: without it they begin with a sync
 	"EPOCH":           stays, // older versions wrote it
 	copyWord:          stays,
 	storage.PauseWord: stays,
