@@ -26,6 +26,16 @@ type (
 	UndoBody struct {
 		DryRun bool `json:"dryRun,omitzero" doc:"plan the way back only; apply it by its own ID"`
 	}
+	// RuleBody is the body that adds a rule.
+	RuleBody struct {
+		Body
+		Copies bool `json:"copies,omitzero" doc:"copy on what a sync wrote in the source too; false by default"`
+	}
+	// AddedRule is a rule with the sync that brings its targets in step.
+	AddedRule struct {
+		Rule
+		SyncID string `json:"syncId"`
+	}
 	// Began is the answer to an order.
 	Began struct {
 		ID string `json:"id"`
@@ -34,7 +44,7 @@ type (
 
 // Operations returns the operations.
 func (rs *Routes) Operations() []route.Operation {
-	const all, one = "/api/admin/sync", "/api/admin/sync/{id}"
+	const all, one, rules = "/api/admin/sync", "/api/admin/sync/{id}", "/api/admin/sync-rules"
 	system := guard.Policy{Reach: guard.AllTenants}
 	began := map[int]any{202: Began{}}
 	paging := []route.Param{{Name: "limit", Summary: "how many at most; 100 by default", Kind: route.Integer, Min: 1, Max: data.MaxLimit}, {Name: "cursor", Summary: "of the page before"}}
@@ -53,6 +63,10 @@ func (rs *Routes) Operations() []route.Operation {
 			Answers: map[int]any{200: Page[Item]{}}, Errors: []fault.Code{fault.NotFound, fault.InvalidCursor}},
 		{ID: "streamSync", Method: "GET", Path: one + "/events", Summary: "Follow where a sync stands: events progress, and done when it is not worked on any more", Streams: true, Handle: rs.follow,
 			Answers: map[int]any{200: ""}, Errors: unknown[:1]},
+		{ID: "addSyncRule", Method: "POST", Path: rules, Summary: "Keep targets in step with a source from now on, after a sync", Handle: rs.addRule, Body: RuleBody{}, Answers: map[int]any{201: AddedRule{}}, Errors: unknown},
+		{ID: "listSyncRules", Method: "GET", Path: rules, Summary: "List the rules", Handle: rs.listRules, Answers: map[int]any{200: Page[Rule]{}}},
+		{ID: "getSyncRule", Method: "GET", Path: rules + "/{id}", Summary: "Read a rule, and which of its targets are behind", Handle: rs.getRule, Answers: map[int]any{200: Rule{}}, Errors: unknown[:1]},
+		{ID: "removeSyncRule", Method: "DELETE", Path: rules + "/{id}", Summary: "End a rule; what it has copied stays", Handle: rs.removeRule, Answers: map[int]any{200: Began{}}, Errors: unknown},
 	}
 	for i := range ops {
 		ops[i].Tag, ops[i].Policy = "sync", system
@@ -148,4 +162,42 @@ func (rs *Routes) follow(ctx context.Context, c *route.Call) (route.Answer, erro
 		return route.Answer{}, err
 	}
 	return route.Answer{Status: http.StatusOK, Stream: &progress{service: s, id: c.Path("id"), timer: time.NewTimer(lookEvery)}}, nil
+}
+
+func (rs *Routes) addRule(ctx context.Context, c *route.Call) (route.Answer, error) {
+	var b RuleBody
+	if err := c.Decode(&b); err != nil {
+		return route.Answer{}, err
+	}
+	r, err := b.request()
+	if err != nil {
+		return route.Answer{}, err
+	}
+	if b.Copies && b.WithoutCopies {
+		return route.Answer{}, fault.Invalid("tenantsync", fault.Field{Field: "copies, withoutCopies", Problem: "contradict each other; a rule leaves copies out unless copies is true"})
+	}
+	id, sync, err := rs.Syncs.AddRule(ctx, c.Grant.System, r, RuleOptions{Copies: b.Copies})
+	if err != nil {
+		return route.Answer{}, err
+	}
+	rule, err := rs.Syncs.Rule(ctx, c.Grant.System, id)
+	if err != nil {
+		return route.Answer{}, err
+	}
+	added, err := route.JSON(http.StatusCreated, AddedRule{rule, sync})
+	added.Location = "/api/admin/sync-rules/" + id
+	return added, err
+}
+
+func (rs *Routes) listRules(ctx context.Context, c *route.Call) (route.Answer, error) {
+	all, err := rs.Syncs.Rules(ctx, c.Grant.System)
+	return answer(Page[Rule]{Items: all}, err)
+}
+
+func (rs *Routes) getRule(ctx context.Context, c *route.Call) (route.Answer, error) {
+	return answer(rs.Syncs.Rule(ctx, c.Grant.System, c.Path("id")))
+}
+
+func (rs *Routes) removeRule(ctx context.Context, c *route.Call) (route.Answer, error) {
+	return answer(Began{c.Path("id")}, rs.Syncs.RemoveRule(ctx, c.Grant.System, c.Path("id")))
 }

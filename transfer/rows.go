@@ -31,10 +31,10 @@ var rules = map[string]rule{
 	"JOB":            travels, // what runs in the pause runs again on the target, whose workers don't know who claimed it
 	"JOBS":           travels,
 
-	"SYNC":           travels,
-	"SYNC_TARGET":    travels,
-	"SYNC_PAGE":      travels,
-	"SYNC_RULE":      travels,
+	"SYNC":        travels,
+	"SYNC_TARGET": travels,
+	"SYNC_PAGE":   travels,
+	"SYNC_RULE":   travels,
 
 	"CHECKPOINT": placed,
 	"PARKED":     placed,
