@@ -249,7 +249,7 @@ func (m *matrix) hints(op *apitest.Operation, name, code string) (value any, ok 
 	case "id", "secret", "refreshToken":
 		for path, made := range map[string]string{"/api/admin/sync/": "sync", "/api/admin/sync-rules/": "rule"} {
 			if strings.HasPrefix(op.Path, path) {
-				return m.made[code][made], true
+				return cmp.Or(m.made[code][made], "01ARZ3NDEKTSV4RRFFQ69G5FAV"), true
 			}
 		}
 		absent := map[string]string{"id": code + ".01ARZ3NDEKTSV4RRFFQ69G5FAV"}[name]

@@ -3,6 +3,7 @@ package tenantsync
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 
 	"github.com/tenantry/tenantry/command"
@@ -22,36 +23,66 @@ type Failure struct {
 // errWritten says that the item was written before, by a step that was interrupted.
 var errWritten = errors.New("written by an earlier step")
 
-// apply applies one page: its items side by side, each in a commit of its own that wants the version that the plan saw.
+// apply applies the pages that are next: their items side by side, each in a commit of its own that wants the version that the plan saw.
 func (w *stride) apply(ctx context.Context) error {
 	p := w.part
-	if p.Next >= p.Pages {
-		return w.finish(ctx)
-	}
-	pg, err := w.page(ctx, p.task, p.Next, p.Done)
-	if err != nil {
-		return err
-	}
-	failures, err := w.write(ctx, pg.Items)
-	if err != nil {
-		return err
-	}
-	var with []storage.SystemWrite
-	if len(failures) > 0 {
-		pg.Failed = failures
-		row, err := w.pageRow(p, p.Next, pg)
+	var pages []page
+	var items []item
+	before := p.Done
+	for n := p.Next; n < min(p.Pages, p.Next+w.stepPages); n++ {
+		pg, err := w.page(ctx, p.task, n, before)
 		if err != nil {
 			return err
 		}
-		with = append(with, row)
+		pages, items, before = append(pages, pg), append(items, pg.items...), pg.Digest
 	}
-	p.Tally.apply(pg)
-	for i := range pg.Items {
-		if f, failed := failures[i]; failed && len(p.Errors) < maxErrors {
-			p.Errors = append(p.Errors, f)
+	current, err := w.current(ctx, items)
+	if err != nil {
+		return err
+	}
+	copied, err := w.copied(ctx, items)
+	if err != nil {
+		return err
+	}
+	return w.applyOver(ctx, pages, current, copied)
+}
+
+// applyOver is apply for pages whose records of the target are at current, and those of the source at copied.
+func (w *stride) applyOver(ctx context.Context, pages []page, current, copied []*record.Record) error {
+	var items []item
+	for _, pg := range pages {
+		items = append(items, pg.items...)
+	}
+	failures, err := w.write(ctx, items, current, copied)
+	if err != nil {
+		return err
+	}
+	p := w.part
+	var with []storage.SystemWrite
+	first := 0
+	for _, pg := range pages {
+		for i := range pg.items {
+			f, failed := failures[first+i]
+			if !failed {
+				continue
+			}
+			if pg.Failed == nil {
+				pg.Failed = map[int]Failure{}
+			}
+			if pg.Failed[i] = f; len(p.Errors) < maxErrors {
+				p.Errors = append(p.Errors, f)
+			}
 		}
+		if pg.Failed != nil {
+			row, err := w.pageRow(p, p.Next, pg)
+			if err != nil {
+				return err
+			}
+			with = append(with, row)
+		}
+		p.Tally.apply(pg)
+		p.Next, p.Done, first = p.Next+1, pg.Digest, first+len(pg.items)
 	}
-	p.Next, p.Done = p.Next+1, pg.Digest
 	return w.savePart(ctx, p, with...)
 }
 
@@ -65,30 +96,40 @@ func (w *stride) finish(ctx context.Context) error {
 	return w.savePart(ctx, p)
 }
 
-// write writes the items of a page and returns those that could not be written, by their index. It fails where trying again may help.
-func (w *stride) write(ctx context.Context, items []item) (map[int]Failure, error) {
-	current, err := w.current(ctx, items)
-	if err != nil {
-		return nil, err
+// write writes items whose records of the target are at current, and those of the source at copied. It returns those that could not be written, by
+// their index, and fails where trying again may help. Codes that are unique may pass from one record to another: what is deleted goes first,
+// and what met a code that was taken is tried again while others gave theirs up.
+func (w *stride) write(ctx context.Context, items []item, current, copied []*record.Record) (map[int]Failure, error) {
+	var first, then []int
+	for i, it := range items {
+		switch {
+		case it.Do == Delete:
+			first = append(first, i)
+		case it.writes():
+			then = append(then, i)
+		}
 	}
-	copied, err := w.copied(ctx, items)
-	if err != nil {
-		return nil, err
+	failures := map[int]Failure{}
+	for _, turn := range [][]int{first, then} {
+		for before := len(turn) + 1; len(turn) > 0 && len(turn) < before; {
+			before = len(turn)
+			if err := w.sideBySide(ctx, turn, items, current, copied, failures); err != nil {
+				return nil, err
+			}
+			turn = slices.DeleteFunc(turn, func(i int) bool { return failures[i].Code != fault.AlreadyExists })
+		}
 	}
-	return w.writeOver(ctx, items, current, copied)
+	return failures, nil
 }
 
-// writeOver is write for items whose records of the target are at current, and those of the source at copied.
-func (w *stride) writeOver(ctx context.Context, items []item, current, copied []*record.Record) (map[int]Failure, error) {
+// sideBySide writes the items of a turn, by their index, at the same time, and notes which of them failed.
+func (w *stride) sideBySide(ctx context.Context, turn []int, items []item, current, copied []*record.Record, failures map[int]Failure) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var working sync.WaitGroup
 	var mu sync.Mutex
-	failures, failed := map[int]Failure{}, error(nil)
-	for i, it := range items {
-		if !it.writes() {
-			continue
-		}
+	var failed error
+	for _, i := range turn {
 		w.writing <- struct{}{} // it is free soon: writing waits for nothing else
 		if ctx.Err() != nil {
 			<-w.writing
@@ -96,26 +137,26 @@ func (w *stride) writeOver(ctx context.Context, items []item, current, copied []
 		}
 		working.Go(func() {
 			defer func() { <-w.writing }()
-			err := w.writeOne(ctx, it, current[i], copied[i])
-			if err == nil {
-				return
-			}
+			err := w.writeOne(ctx, items[i], current[i], copied[i])
 			mu.Lock()
 			defer mu.Unlock()
-			if passing(err) {
+			switch {
+			case err == nil:
+				delete(failures, i)
+			case passing(err):
 				failed = errors.Join(failed, err)
 				cancel()
-				return
+			default:
+				e := fault.As(err)
+				failures[i] = Failure{ID: idIn(w.order.EntityType, w.into.Scope().Tenant(), items[i]), Code: e.Code, Message: e.Msg}
 			}
-			e := fault.As(err)
-			failures[i] = Failure{ID: idIn(w.order.EntityType, w.into.Scope().Tenant(), it), Code: e.Code, Message: e.Msg}
 		})
 	}
 	working.Wait()
 	if failed == nil {
 		failed = ctx.Err()
 	}
-	return failures, failed
+	return failed
 }
 
 // passing reports whether what a write failed with is no property of its record.

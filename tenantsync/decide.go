@@ -1,7 +1,10 @@
 package tenantsync
 
 import (
+	"fmt"
 	"strings"
+
+	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/tenantry/tenantry/record"
 	"github.com/tenantry/tenantry/tenant"
@@ -38,13 +41,14 @@ const (
 )
 
 // item is what a plan says of one record. From and At fix what is written over what: applying needs nothing else.
+// Its members stand in the order of their names: what is written of it is canonical as it is.
 type item struct {
-	Partition string `json:"p,omitzero"` // segments after the tenant
-	SK        string `json:"k"`
+	At        int64  `json:"at,omitzero"` // the target's version, 0 for none
 	Do        Action `json:"do"`
-	Why       Reason `json:"why"`
 	From      int64  `json:"from,omitzero"` // the version that is copied, of the source's record; in an undo, of the target's, 0 where that had none
-	At        int64  `json:"at,omitzero"`   // the target's version, 0 for none
+	SK        string `json:"k"`
+	Partition string `json:"p,omitzero"` // segments after the tenant
+	Why       Reason `json:"why"`
 }
 
 // writes reports whether applying the item writes.
@@ -158,7 +162,8 @@ func (c copying) next(from, into *record.Record) (*record.Record, error) {
 		return nil, err
 	}
 	next := &record.Record{Code: from.Code, Name: from.Name, Type: from.Type, Seq: from.Seq, TTL: from.TTL, Attributes: attributes}
-	next.Metadata, err = record.EncodeAttributes(metadata{SyncedAt: c.at, SyncedFrom: from.ID()})
+	quoted, err := jsontext.AppendQuote(nil, from.ID())
+	next.Metadata = fmt.Appendf(nil, `{"syncedAt":%q,"syncedFrom":%s}`, c.at.String(), quoted)
 	return next, err
 }
 

@@ -7,8 +7,8 @@ import (
 	"github.com/tenantry/tenantry/internal/scope"
 )
 
-// SetPageItems has steps of a Service be about n records, so that a few make many pages.
-func SetPageItems(s *Service, n int) { s.pageItems = n }
+// SetPages has pages be about few records and steps about few pages, so that a few records make many.
+func SetPages(s *Service, items, pages int) { s.pageItems, s.stepPages = items, pages }
 
 // Follower is a process that follows the feed for rules, look by look.
 type Follower struct{ f *follower }

@@ -1,7 +1,6 @@
 package tenantsync
 
 import (
-	"cmp"
 	"context"
 	"slices"
 	"strings"
@@ -359,7 +358,7 @@ func (w *stride) follow(ctx context.Context, items []item) (failures map[int]Fai
 			chosen, current, copied = append(chosen, it), append(current, intos[i]), append(copied, from)
 		}
 	}
-	failures, err = w.writeOver(ctx, chosen, current, copied)
+	failures, err = w.write(ctx, chosen, current, copied)
 	return failures, chosen, err
 }
 
@@ -376,8 +375,4 @@ func (w *stride) towards(from, into *record.Record) (item, error) {
 		return w.gone(into), nil
 	}
 	return w.decide(from, into)
-}
-
-func sortBehind(all []Behind) {
-	slices.SortFunc(all, func(a, b Behind) int { return cmp.Compare(a.TenantCode.String(), b.TenantCode.String()) })
 }

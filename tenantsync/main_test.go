@@ -63,7 +63,7 @@ func worldOn(t testing.TB, src driver.Source, clock *worldtest.Clock, types ...e
 func (w *world) process() *tenantsync.Service {
 	s := tenantsync.New(tenantsync.Config{Store: w.Store, Commands: w.Commands, Entities: w.Entities, Queue: w, Orders: w.Keeper("SYNC"), Parts: w.Keeper("SYNC_TARGET"),
 		Pages: w.Keeper("SYNC_PAGE"), Rules: w.Keeper("SYNC_RULE"), Feed: w.Keeper("SYNC_FEED"), Partitions: w.Keeper("PARTITIONS"), State: w.state, Active: w.active, Auditor: &w.crossed, Now: w.clock.Now})
-	tenantsync.SetPageItems(s, 3)
+	tenantsync.SetPages(s, 2, 2)
 	return s
 }
 

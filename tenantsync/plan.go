@@ -9,7 +9,10 @@ import (
 	"github.com/tenantry/tenantry/storage"
 )
 
-// plan plans one page. Copies that are gone in the source come first, so that the codes that they hold are free for what follows.
+// stepItems is how many records a step is about.
+func (s *Service) stepItems() int { return s.pageItems * s.stepPages }
+
+// plan plans some pages. Copies that are gone in the source come first, so that the codes that they hold are free for what follows.
 func (w *stride) plan(ctx context.Context) error {
 	at := &w.part.Place
 	at.Compare = at.Compare || !w.order.Deletes
@@ -21,21 +24,31 @@ func (w *stride) plan(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	recs, err := view.List(ctx, storage.Query{Partition: partition, Prefix: w.order.Prefix, After: at.After, Limit: w.pageItems})
+	recs, err := view.List(ctx, storage.Query{Partition: partition, Prefix: w.order.Prefix, After: at.After, Limit: w.stepItems()})
 	if err != nil {
 		return err
 	}
-	items, err := look(ctx, recs)
+	found, err := look(ctx, recs)
 	if err != nil {
 		return err
 	}
 	done := false
-	if len(recs) == w.pageItems {
+	if len(recs) == w.stepItems() {
 		at.After = recs[len(recs)-1].SK
 	} else if done, err = w.nextPartition(ctx, view); err != nil {
 		return err
 	}
-	return w.planned(ctx, items, done)
+	return w.planned(ctx, found, done)
+}
+
+// findings are items of a plan, with the records that they are about as planning saw them.
+type findings struct {
+	items         []item
+	current, from []*record.Record // of the target, of the source; nil for none
+}
+
+func (f *findings) add(it item, current, from *record.Record) {
+	f.items, f.current, f.from = append(f.items, it), append(f.current, current), append(f.from, from)
 }
 
 // nextPartition moves the place to the next partition of the entity type in view's tenant, or to the next pass, and says whether all is planned.
@@ -60,49 +73,53 @@ func (w *stride) nextPartition(ctx context.Context, view storage.View) (done boo
 	return done, nil
 }
 
-// planned keeps a page, if there is anything in it, with where planning has come to.
-func (w *stride) planned(ctx context.Context, items []item, done bool) error {
+// planned keeps what was found, if anything was, with where planning has come to. Where applying is ordered already, it is applied at once.
+func (w *stride) planned(ctx context.Context, found findings, done bool) error {
 	p := w.part
-	var with []storage.SystemWrite
-	if len(items) > 0 {
-		var err error
-		if p.Digest, err = chain(p.Digest, items); err != nil {
-			return err
-		}
-		row, err := w.pageRow(p, p.Pages, page{Items: items, Digest: p.Digest})
-		if err != nil {
-			return err
-		}
-		with = append(with, row)
-		p.Pages++
-		p.Tally.plan(items)
-	}
 	if done {
 		p.Phase = planned
 	}
-	return w.savePart(ctx, p, with...)
+	var pages []page
+	var rows []storage.SystemWrite
+	for items := range slices.Chunk(found.items, w.pageItems) {
+		pg, err := newPage(p.Digest, items)
+		if err != nil {
+			return err
+		}
+		row, err := w.pageRow(p, p.Pages, pg)
+		if err != nil {
+			return err
+		}
+		p.Pages, p.Digest = p.Pages+1, pg.Digest
+		p.Tally.plan(items)
+		pages, rows = append(pages, pg), append(rows, row)
+	}
+	if err := w.savePart(ctx, p, rows...); err != nil || w.order.Applied.IsZero() || len(pages) == 0 {
+		return err
+	}
+	return w.applyOver(ctx, pages, found.current, found.from)
 }
 
-// missing returns items for those of the target's records that the source doesn't have.
-func (w *stride) missing(ctx context.Context, recs []*record.Record) (items []item, err error) {
+// missing finds those of the target's records that the source doesn't have.
+func (w *stride) missing(ctx context.Context, recs []*record.Record) (found findings, err error) {
 	all := make([]item, len(recs))
 	for i, r := range recs {
 		all[i] = w.gone(r)
 	}
 	sources, err := w.twins(ctx, w.from, all)
 	if err != nil {
-		return nil, err
+		return found, err
 	}
 	for i, source := range sources {
 		if source == nil || source.IsDeleted {
-			items = append(items, all[i])
+			found.add(all[i], recs[i], nil)
 		}
 	}
-	return items, nil
+	return found, nil
 }
 
-// compare returns items for records of the source.
-func (w *stride) compare(ctx context.Context, recs []*record.Record) ([]item, error) {
+// compare finds what becomes of records of the source.
+func (w *stride) compare(ctx context.Context, recs []*record.Record) (found findings, err error) {
 	if w.request.WithoutCopies {
 		recs = slices.DeleteFunc(slices.Clone(recs), isCopy)
 	}
@@ -112,55 +129,56 @@ func (w *stride) compare(ctx context.Context, recs []*record.Record) ([]item, er
 	}
 	targets, err := w.twins(ctx, w.into, items)
 	if err != nil {
-		return nil, err
+		return found, err
 	}
 	for i, r := range recs {
-		if items[i], err = w.decide(r, targets[i]); err != nil {
-			return nil, err
+		it, err := w.decide(r, targets[i])
+		if err != nil {
+			return found, err
 		}
+		found.add(it, targets[i], r)
 	}
-	return items, nil
+	return found, nil
 }
 
-// planBack plans the way back over one page of the sync that is undone, its last page first: of what it wrote, the last is taken back
-// first. The page that it was at when it was cancelled may be written in part.
+// planBack plans the way back over some pages of the sync that is undone, its last page first: of what it wrote, the last is taken back
+// first. The pages that it was at when it was cancelled may be written in part.
 func (w *stride) planBack(ctx context.Context) error {
 	task := Task{w.order.Undoes, w.part.task.Target}
 	of, err := w.Service.part(ctx, task)
 	if err != nil {
 		return err
 	}
-	begun := 0
+	left := 0
 	if of != nil {
-		begun = min(of.Next+1, of.Pages)
+		left = min(of.Next+w.stepPages, of.Pages) - w.part.Place.Back
 	}
-	n := begun - 1 - w.part.Place.Back
-	if n < 0 {
-		return w.planned(ctx, nil, true)
-	}
-	before := ""
-	if n > 0 {
-		if before, err = w.digestOf(ctx, task, n-1); err != nil {
+	var found findings
+	for range min(left, w.stepPages) {
+		left--
+		before := ""
+		if left > 0 {
+			if before, err = w.digestOf(ctx, task, left-1); err != nil {
+				return err
+			}
+		}
+		pg, err := w.page(ctx, task, left, before)
+		if err != nil {
 			return err
 		}
+		if err := w.back(ctx, pg.items, &found); err != nil {
+			return err
+		}
+		w.part.Place.Back++
 	}
-	pg, err := w.page(ctx, task, n, before)
-	if err != nil {
-		return err
-	}
-	items, err := w.back(ctx, pg.Items)
-	if err != nil {
-		return err
-	}
-	w.part.Place.Back++
-	return w.planned(ctx, items, n == 0)
+	return w.planned(ctx, found, left <= 0)
 }
 
-// back returns the items that take back those of items that were written.
-func (w *stride) back(ctx context.Context, all []item) (items []item, err error) {
+// back adds what takes back those of items that were written.
+func (w *stride) back(ctx context.Context, all []item, found *findings) error {
 	states, err := w.twins(ctx, w.into, all)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	for i := len(all) - 1; i >= 0; i-- {
 		it, now := all[i], states[i]
@@ -169,7 +187,7 @@ func (w *stride) back(ctx context.Context, all []item) (items []item, err error)
 		}
 		written, err := w.wrote(ctx, it, now, w.order.Undoes)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		if !written {
 			continue
@@ -186,9 +204,9 @@ func (w *stride) back(ctx context.Context, all []item) (items []item, err error)
 				back.Do = Update
 			}
 		}
-		items = append(items, back)
+		found.add(back, now, nil)
 	}
-	return items, nil
+	return nil
 }
 
 // wrote reports whether a sync made the version that its item was to make of a record, which is now at another or at that one.
@@ -208,10 +226,6 @@ func (w *stride) wrote(ctx context.Context, it item, now *record.Record, sync st
 
 // digestOf returns the digest of a task's plan up to a page.
 func (s *Service) digestOf(ctx context.Context, t Task, n int) (string, error) {
-	row, err := s.cfg.Pages.Get(ctx, owner, t.pageKey(n))
-	if err != nil {
-		return "", err
-	}
-	var pg page
-	return pg.Digest, row.Value.Decode(&pg)
+	pg, err := s.stored(ctx, t, n)
+	return pg.Digest, err
 }

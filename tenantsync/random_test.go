@@ -168,10 +168,19 @@ func live(t *testing.T, rt *rapid.T, h history, mortals bool) outcome {
 
 	undo, err := w.Undo(w.Context(), w.sys(), id, tenantsync.Order{Apply: true})
 	w.must(err)
-	w.survive(l, deaths)
+	deaths = w.survive(l, deaths)
 	if now := w.contents(); len(h.Since) == 0 {
 		if diff := cmp.Diff(since, now); diff != "" {
 			rt.Fatalf("undone by %s, but not as before:\n%s", undo, diff)
+		}
+	}
+	if len(h.Since) == 0 { // planned and applied in one it comes to the same
+		want := w.expected(r)
+		id, err := w.Plan(w.Context(), w.sys(), r, tenantsync.Order{Apply: true})
+		w.must(err)
+		w.survive(l, deaths)
+		if diff := cmp.Diff(want, w.contents()); diff != "" || w.status(id).Status != tenantsync.Applied {
+			rt.Fatalf("in one it is another: %+v\n%s", w.status(id), diff)
 		}
 	}
 	return outcome{applied.Digest, got, applied.Counts}

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 	"github.com/oklog/ulid/v2"
 
 	"github.com/tenantry/tenantry/fault"
@@ -115,18 +117,23 @@ func (p *part) stopUnless(state guard.State) {
 
 // page is a part of a plan.
 type page struct {
-	Items  []item          `json:"items"`
 	Digest string          `json:"digest"`           // of the plan up to here
 	Failed map[int]Failure `json:"failed,omitempty"` // what became of items that could not be written, by their index
+	Items  jsontext.Value  `json:"items"`            // canonical, as it is in the digest
+
+	items []item
+}
+
+// newPage returns the page that follows a plan with the digest before.
+func newPage(before string, items []item) (page, error) {
+	text, err := json.Marshal(items)
+	return page{Digest: chain(before, text), Items: text, items: items}, err
 }
 
 // chain returns the digest of a plan that goes on with items.
-func chain(before string, items []item) (string, error) {
-	text, err := record.EncodeAttributes(struct {
-		Items []item `json:"items"`
-	}{items})
-	sum := sha256.Sum256(append([]byte(before+"\n"), text...))
-	return hex.EncodeToString(sum[:]), err
+func chain(before string, items jsontext.Value) string {
+	sum := sha256.Sum256(append([]byte(before+"\n"), items...))
+	return hex.EncodeToString(sum[:])
 }
 
 // newestFirst returns the sort key of an order: the complement of its ID, so that the newest comes first. It fails with fault.NotFound for
@@ -282,6 +289,16 @@ func (s *Service) pageRow(p *part, n int, pg page) (storage.SystemWrite, error) 
 
 // page reads page n of a task, whose digest follows before. It fails with fault.Internal for one that is not what was planned.
 func (s *Service) page(ctx context.Context, t Task, n int, before string) (pg page, err error) {
+	if pg, err = s.stored(ctx, t, n); err != nil {
+		return page{}, err
+	}
+	if chain(before, pg.Items) != pg.Digest {
+		err = fault.New(fault.Internal, "tenantsync", "page %d of the plan is not the one that was planned; plan again", n)
+	}
+	return pg, err
+}
+
+func (s *Service) stored(ctx context.Context, t Task, n int) (pg page, err error) {
 	row, err := s.cfg.Pages.Get(ctx, owner, t.pageKey(n))
 	if err != nil {
 		return page{}, err
@@ -289,11 +306,7 @@ func (s *Service) page(ctx context.Context, t Task, n int, before string) (pg pa
 	if err := row.Value.Decode(&pg); err != nil {
 		return page{}, err
 	}
-	sum, err := chain(before, pg.Items)
-	if err == nil && sum != pg.Digest {
-		err = fault.New(fault.Internal, "tenantsync", "page %d of the plan is not the one that was planned; plan again", n)
-	}
-	return pg, err
+	return pg, record.Attributes(pg.Items).Decode(&pg.items)
 }
 
 // bornAt is the time that a part or an order keeps.

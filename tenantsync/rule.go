@@ -3,6 +3,8 @@ package tenantsync
 import (
 	"context"
 	"errors"
+	"maps"
+	"slices"
 
 	"github.com/oklog/ulid/v2"
 
@@ -11,7 +13,6 @@ import (
 	"github.com/tenantry/tenantry/record"
 	"github.com/tenantry/tenantry/storage"
 	"github.com/tenantry/tenantry/storage/driver"
-	"github.com/tenantry/tenantry/tenant"
 )
 
 // MaxRules bounds how many rules there are.
@@ -31,9 +32,9 @@ type Rule struct {
 
 // Behind is a target that a rule could not write to.
 type Behind struct {
-	TenantCode tenant.Code `json:"tenantCode"`
-	Code       fault.Code  `json:"code"`
-	Message    string      `json:"message"`
+	TenantCode string     `json:"tenantCode"`
+	Code       fault.Code `json:"code"`
+	Message    string     `json:"message"`
 }
 
 // ruleRow is how a rule is kept.
@@ -157,9 +158,7 @@ func (s *Service) Rules(ctx context.Context, sys scope.System) ([]Rule, error) {
 	}
 	all := make([]Rule, len(rows))
 	for i, r := range rows {
-		if all[i], err = r.rule(); err != nil {
-			return nil, err
-		}
+		all[i] = r.rule()
 	}
 	return all, nil
 }
@@ -173,7 +172,7 @@ func (s *Service) Rule(ctx context.Context, sys scope.System, id string) (Rule, 
 	if err != nil {
 		return Rule{}, err
 	}
-	return row.rule()
+	return row.rule(), nil
 }
 
 func (s *Service) ruleOf(ctx context.Context, id string) (*ruleRow, error) {
@@ -216,22 +215,14 @@ func readRule(row storage.Row) (*ruleRow, error) {
 }
 
 // rule returns r as it is shown.
-func (r *ruleRow) rule() (Rule, error) {
+func (r *ruleRow) rule() Rule {
 	out := Rule{ID: r.id, Body: r.Body, CreatedAt: r.CreatedAt, CreatedBy: r.By.UserID}
-	for text, f := range r.Behind {
-		code, err := tenant.Parse(text)
-		if err != nil {
-			return Rule{}, err
-		}
+	for _, code := range slices.Sorted(maps.Keys(r.Behind)) {
+		f := r.Behind[code]
 		out.Behind = append(out.Behind, Behind{TenantCode: code, Code: f.Code, Message: f.Message})
 	}
-	sortBehind(out.Behind)
 	for _, e := range r.Errors {
-		code, err := tenant.Parse(e.Tenant)
-		if err != nil {
-			return Rule{}, err
-		}
-		out.Errors = append(out.Errors, Error{TenantCode: code, ID: e.ID, Code: e.Code, Message: e.Message})
+		out.Errors = append(out.Errors, Error{TenantCode: e.Tenant, ID: e.ID, Code: e.Code, Message: e.Message})
 	}
-	return out, nil
+	return out
 }

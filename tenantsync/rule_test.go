@@ -160,7 +160,7 @@ func TestTargetsLeftBehind(t *testing.T) {
 		t.Error("bravo, which is suspended, was written to, or charlie was not")
 	}
 	rule := w.rules()[0]
-	if len(rule.Behind) != 1 || rule.Behind[0].TenantCode != w.bravo.Tenant() || rule.Behind[0].Code != fault.TenantSuspended {
+	if len(rule.Behind) != 1 || rule.Behind[0].TenantCode != "bravo" || rule.Behind[0].Code != fault.TenantSuspended {
 		t.Errorf("behind is %+v", rule.Behind)
 	}
 	w.set("bravo", guard.State{Exists: true})

@@ -70,7 +70,7 @@ func (t *tally) plan(items []item) {
 
 // apply counts what became of a page.
 func (t *tally) apply(pg page) {
-	for i, it := range pg.Items {
+	for i, it := range pg.items {
 		_, failed := pg.Failed[i]
 		switch {
 		case failed:
@@ -96,7 +96,7 @@ type Status struct {
 	Body
 	Undoes string `json:"undoes,omitempty" doc:"the sync that this one takes back"`
 	Counts
-	Digest    string      `json:"digest,omitempty" doc:"of the plan, once it is made: the same for the same plan"`
+	Digest    string      `json:"digest,omitempty" doc:"of the whole plan, once it is made: the same for the same plan"`
 	CreatedAt record.Time `json:"createdAt"`
 	CreatedBy string      `json:"createdBy"`
 	AppliedAt record.Time `json:"appliedAt,omitzero" doc:"when applying was ordered"`
@@ -106,16 +106,16 @@ type Status struct {
 
 // Error is one failure.
 type Error struct {
-	TenantCode tenant.Code `json:"tenantCode"`
-	ID         string      `json:"id,omitempty" doc:"of the record; absent where the whole target stands still"`
-	Code       fault.Code  `json:"code"`
-	Message    string      `json:"message"`
+	TenantCode string     `json:"tenantCode"`
+	ID         string     `json:"id,omitempty" doc:"of the record; absent where the whole target stands still"`
+	Code       fault.Code `json:"code"`
+	Message    string     `json:"message"`
 }
 
 // PerTenant is where one target stands.
 type PerTenant struct {
-	TenantCode tenant.Code `json:"tenantCode"`
-	Status     string      `json:"status" enum:"planning,planned,applying,applied,cancelled,failed"`
+	TenantCode string `json:"tenantCode"`
+	Status     string `json:"status" enum:"planning,planned,applying,applied,cancelled,failed"`
 	tally
 	Digest  string     `json:"digest,omitempty" doc:"of the plan for the target, as far as it is made"`
 	Code    fault.Code `json:"code,omitempty" doc:"why the target stands still"`
@@ -136,10 +136,10 @@ func (s *Service) Status(ctx context.Context, sys scope.System, id string) (Stat
 
 func statusFrom(o *order, parts []*part) Status {
 	st := Status{ID: o.ID, Status: statusOf(o, parts), Body: o.Body, Undoes: o.Undoes, CreatedAt: o.CreatedAt, CreatedBy: o.By.UserID, AppliedAt: o.Applied}
-	whole := sha256.New()
+	whole, planning := sha256.New(), false
 	for _, p := range parts {
 		st.add(p.Tally.Counts)
-		code := p.task.Target
+		code := p.task.Target.String()
 		st.PerTenant = append(st.PerTenant, PerTenant{TenantCode: code, Status: statusOf(o, []*part{p}), tally: p.Tally, Digest: p.Digest, Code: p.Code, Message: p.Message})
 		if p.Code != "" && len(st.Errors) < maxListed {
 			st.Errors = append(st.Errors, Error{TenantCode: code, Code: p.Code, Message: p.Message})
@@ -150,8 +150,9 @@ func statusFrom(o *order, parts []*part) Status {
 			}
 		}
 		fmt.Fprintf(whole, "%s %s\n", code, p.Digest)
+		planning = planning || p.Phase == ""
 	}
-	if st.Status != Planning {
+	if !planning {
 		st.Digest = hex.EncodeToString(whole.Sum(nil))
 	}
 	return st
@@ -165,10 +166,10 @@ func statusOf(o *order, parts []*part) string {
 		case p.Phase == applied:
 		case p.Code != "":
 			still++
-		case p.Phase != planned:
-			planning++
 		case !o.Applied.IsZero():
 			applying++
+		case p.Phase != planned:
+			planning++
 		}
 	}
 	switch {
@@ -276,15 +277,11 @@ func (s *Service) Items(ctx context.Context, sys scope.System, t Task, cursor st
 	if n >= p.Pages {
 		return out, nil
 	}
-	row, err := s.cfg.Pages.Get(ctx, owner, t.pageKey(n))
+	pg, err := s.stored(ctx, t, n)
 	if err != nil {
 		return Page[Item]{}, err
 	}
-	var pg page
-	if err := row.Value.Decode(&pg); err != nil {
-		return Page[Item]{}, err
-	}
-	for i, it := range pg.Items {
+	for i, it := range pg.items {
 		f := pg.Failed[i]
 		out.Items = append(out.Items, Item{ID: idIn(o.EntityType, t.Target, it), Action: it.Do, Reason: it.Why, From: it.From, At: it.At, Code: f.Code, Message: f.Message})
 	}

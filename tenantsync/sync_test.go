@@ -182,11 +182,32 @@ func TestAppliesExactlyThePlan(t *testing.T) {
 	if got := w.get(w.bravo, "8"); got != nil {
 		t.Errorf("8 was not in the plan: %+v", got)
 	}
-	if len(st.Errors) != 3 || st.Errors[0].ID != "PRODUCT#bravo#3" || st.Errors[0].TenantCode != w.bravo.Tenant() || st.Errors[0].Code != fault.VersionConflict {
+	if len(st.Errors) != 3 || st.Errors[0].ID != "PRODUCT#bravo#3" || st.Errors[0].TenantCode != "bravo" || st.Errors[0].Code != fault.VersionConflict {
 		t.Errorf("errors %+v", st.Errors)
 	}
 	if again := w.apply(id); again.Synced != 4 {
 		t.Errorf("applied twice: %+v", again)
+	}
+}
+
+// Records of one page hand codes on from one to the next.
+func TestCodesAreHandedOn(t *testing.T) {
+	w := newWorld(t, entity.Type{Name: product, UniqueCode: true})
+	code := func(sk, code string) {
+		w.Publish(w.acme, command.Input{Key: w.Key(w.acme, "PRODUCT", sk), Version: record.VersionLatest, Code: code, Name: sk})
+	}
+	for n, sk := range []string{"a", "b", "c"} {
+		code(sk, string(rune('1'+n)))
+	}
+	w.plan(w.request("bravo"), tenantsync.Order{Apply: true})
+	code("c", "4")
+	code("b", "3")
+	code("a", "2")
+	if st := w.status(w.plan(w.request("bravo"), tenantsync.Order{Apply: true})); st.Failed != 0 || st.Synced != 3 {
+		t.Errorf("%+v", st)
+	}
+	if got := w.get(w.bravo, "a").Code + w.get(w.bravo, "b").Code + w.get(w.bravo, "c").Code; got != "234" {
+		t.Errorf("the codes are %s", got)
 	}
 }
 
@@ -298,14 +319,14 @@ func TestCancelAndResume(t *testing.T) {
 		t.Fatal("one step is all")
 	}
 	w.must(w.Work(w.Context(), sc, task.Sync))
-	if st := w.status(id); st.Status != tenantsync.Cancelled || st.Synced != 3 {
+	if st := w.status(id); st.Status != tenantsync.Cancelled || st.Synced != 4 {
 		t.Errorf("cancelled: %+v", st)
 	}
 	if err := w.Apply(w.Context(), w.sys(), id); !errors.Is(err, fault.InvalidRequest) {
 		t.Errorf("a cancelled sync is applied: %v", err)
 	}
 	undone := w.undo(id)
-	if got := w.content("bravo"); len(got) != 0 || undone.Synced != 3 {
+	if got := w.content("bravo"); len(got) != 0 || undone.Synced != 4 {
 		t.Errorf("undone: %v %+v", got, undone)
 	}
 	w.must(w.Resume(w.Context(), w.sys(), id))
@@ -396,7 +417,7 @@ func TestEveryActiveTenant(t *testing.T) {
 	id := w.plan(tenantsync.Request{Source: w.acme.Tenant(), All: true, EntityType: product}, tenantsync.Order{Apply: true})
 	var names []string
 	for _, p := range w.status(id).PerTenant {
-		names = append(names, p.TenantCode.String())
+		names = append(names, p.TenantCode)
 	}
 	if diff := cmp.Diff([]string{"bravo", "charlie"}, names); diff != "" {
 		t.Error(diff)

@@ -85,7 +85,8 @@ type Config struct {
 type Service struct {
 	cfg       Config
 	writing   chan struct{} // holds one for each record that is being written
-	pageItems int           // how many records a step is about
+	pageItems int           // how many records a page of a plan is about
+	stepPages int           // how many pages a step is about
 }
 
 // New returns a Service. Nothing runs until the Queue calls Work.
@@ -96,7 +97,7 @@ func New(cfg Config) *Service {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	return &Service{cfg: cfg, writing: make(chan struct{}, inFlight), pageItems: atOnce}
+	return &Service{cfg: cfg, writing: make(chan struct{}, inFlight), pageItems: atOnce, stepPages: 5}
 }
 
 // Order says what follows a plan. The zero Order waits to be applied.

@@ -91,8 +91,10 @@ func (s *Service) step(ctx context.Context, sc scope.Scope, o *order, sys scope.
 		return false, err
 	}
 	switch {
-	case p.Phase == planned:
+	case !o.Applied.IsZero() && p.Next < p.Pages:
 		err = w.apply(ctx)
+	case p.Phase == planned:
+		err = w.finish(ctx)
 	case o.Undoes != "":
 		err = w.planBack(ctx)
 	default:
@@ -148,12 +150,77 @@ func (w *stride) key(v storage.View, segments, sk string) (record.Key, error) {
 
 // twins returns the states, in a view's tenant, of the records that correspond to items, nil where there never was one.
 func (w *stride) twins(ctx context.Context, v storage.View, items []item) ([]*record.Record, error) {
-	keys := make([]record.Key, len(items))
+	near, err := w.near(ctx, v, items)
+	if err != nil {
+		return nil, err
+	}
+	found := make([]*record.Record, len(items))
+	var keys []record.Key
+	var at []int
 	for i, it := range items {
-		var err error
-		if keys[i], err = w.key(v, it.Partition, it.SK); err != nil {
+		rec, looked := near.look(it)
+		if found[i] = rec; looked {
+			continue
+		}
+		key, err := w.key(v, it.Partition, it.SK)
+		if err != nil {
 			return nil, err
 		}
+		keys, at = append(keys, key), append(at, i)
 	}
-	return v.BatchGet(ctx, keys)
+	recs, err := v.BatchGet(ctx, keys)
+	for n, rec := range recs {
+		found[at[n]] = rec
+	}
+	return found, err
 }
+
+// nearby are the records of a stretch of one partition.
+type nearby struct {
+	partition string
+	first     string // of the stretch; "" for none
+	last      string
+	found     map[string]*record.Record
+}
+
+// look returns the record that corresponds to an item, looked false where it is not in the stretch.
+func (n nearby) look(it item) (rec *record.Record, looked bool) {
+	if n.first == "" || it.Partition != n.partition || it.SK < n.first || it.SK > n.last {
+		return nil, false
+	}
+	return n.found[it.SK], true
+}
+
+// near reads the stretch that items are in with one query: those of a page are neighbours, as a rule. Where many others are between
+// them, the stretch ends early. Items of several partitions, or a few, have none.
+func (w *stride) near(ctx context.Context, v storage.View, items []item) (nearby, error) {
+	if len(items) < fewItems {
+		return nearby{}, nil
+	}
+	n := nearby{partition: items[0].Partition, first: items[0].SK, last: items[0].SK, found: make(map[string]*record.Record, len(items))}
+	for _, it := range items {
+		if it.Partition != n.partition {
+			return nearby{}, nil
+		}
+		n.first, n.last = min(n.first, it.SK), max(n.last, it.SK)
+	}
+	p, err := w.partition(v, n.partition)
+	if err != nil {
+		return nearby{}, err
+	}
+	limit := 2 * len(items)
+	recs, err := v.List(ctx, storage.Query{Partition: p, From: n.first, To: n.last + " ", IncludeDeleted: true, Limit: limit}) // no sort key is between the last and that
+	if err != nil {
+		return nearby{}, err
+	}
+	for _, r := range recs {
+		n.found[r.SK] = r
+	}
+	if len(recs) == limit {
+		n.last = recs[limit-1].SK
+	}
+	return n, nil
+}
+
+// fewItems are read one by one.
+const fewItems = 3
