@@ -84,7 +84,7 @@ type part struct {
 
 	Next  int    `json:"next,omitzero"`  // the page that is applied next
 	Done  string `json:"done,omitzero"`  // the digest of the pages before it, as they were read when they were applied
-	Tally tally  `json:"tally,omitzero"` // what is planned, and what became of it
+	Tally Tally  `json:"tally,omitzero"` // what is planned, and what became of it
 
 	Errors []Failure `json:"errors,omitempty"` // the first of them
 

@@ -36,8 +36,8 @@ type Counts struct {
 	Failed    int64 `json:"failed"`    // that could not be written
 }
 
-// tally is what is planned for a target, and what became of it.
-type tally struct {
+// Tally is what is planned for a target, and what became of it.
+type Tally struct {
 	Counts
 	Create int64            `json:"create"` // in the plan
 	Update int64            `json:"update"`
@@ -46,7 +46,7 @@ type tally struct {
 }
 
 // plan counts items that are planned.
-func (t *tally) plan(items []item) {
+func (t *Tally) plan(items []item) {
 	if t.Why == nil {
 		t.Why = map[Reason]int64{}
 	}
@@ -69,7 +69,7 @@ func (t *tally) plan(items []item) {
 }
 
 // apply counts what became of a page.
-func (t *tally) apply(pg page) {
+func (t *Tally) apply(pg page) {
 	for i, it := range pg.items {
 		_, failed := pg.Failed[i]
 		switch {
@@ -116,7 +116,7 @@ type Error struct {
 type PerTenant struct {
 	TenantCode string `json:"tenantCode"`
 	Status     string `json:"status" enum:"planning,planned,applying,applied,cancelled,failed"`
-	tally
+	Tally
 	Digest  string     `json:"digest,omitempty" doc:"of the plan for the target, as far as it is made"`
 	Code    fault.Code `json:"code,omitempty" doc:"why the target stands still"`
 	Message string     `json:"message,omitempty"`
@@ -140,7 +140,7 @@ func statusFrom(o *order, parts []*part) Status {
 	for _, p := range parts {
 		st.add(p.Tally.Counts)
 		code := p.task.Target.String()
-		st.PerTenant = append(st.PerTenant, PerTenant{TenantCode: code, Status: statusOf(o, []*part{p}), tally: p.Tally, Digest: p.Digest, Code: p.Code, Message: p.Message})
+		st.PerTenant = append(st.PerTenant, PerTenant{TenantCode: code, Status: statusOf(o, []*part{p}), Tally: p.Tally, Digest: p.Digest, Code: p.Code, Message: p.Message})
 		if p.Code != "" && len(st.Errors) < maxListed {
 			st.Errors = append(st.Errors, Error{TenantCode: code, Code: p.Code, Message: p.Message})
 		}

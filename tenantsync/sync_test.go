@@ -483,3 +483,28 @@ func TestList(t *testing.T) {
 		t.Errorf("a cursor that is none: %v", err)
 	}
 }
+
+// A task runs with the Scope of its target: it reaches no other tenant, and does nothing for one that the sync doesn't have.
+func TestTaskReachesItsTenantOnly(t *testing.T) {
+	w := newWorld(t)
+	w.put(w.acme, "1", `{}`)
+	id, err := w.Plan(w.Context(), w.sys(), w.request("bravo"), tenantsync.Order{Apply: true})
+	w.must(err)
+	task, sc, _ := w.next()
+	if task.Target != w.bravo.Tenant() || sc.Tenant() != task.Target {
+		t.Fatalf("the task of %s has the Scope of %s", task.Target, sc.Tenant())
+	}
+	for _, pk := range []string{"PRODUCT#acme", "PRODUCT#charlie", "PRODUCT#common"} {
+		if _, err := record.ParseKey(sc, pk, "1"); !errors.Is(err, fault.TenantForbidden) {
+			t.Errorf("%s is in reach: %v", pk, err)
+		}
+	}
+	w.must(w.Work(w.Context(), w.charlie, id))
+	if got := w.content("charlie"); len(got) != 0 {
+		t.Errorf("charlie got %v", got)
+	}
+	w.must(w.Work(w.Context(), sc, id))
+	if got := w.content("bravo"); len(got) != 1 {
+		t.Errorf("bravo got %v", got)
+	}
+}
