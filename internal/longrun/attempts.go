@@ -32,6 +32,7 @@ func attempts() []attempt {
 		{"kill", "200 kills at random moments under load from 8 writers", test(longRun, "-run", "^TestKill$", "./internal/crash")},
 		{"members", "50 kills of a process that manages members, at random moments and around commits", test(longRun, "-run", "^TestKillMembers$", "./internal/crash")},
 		{"processes", "50 kills of one of three processes on each kind of store: nothing lost, handlers in order, taken over within 10 s", test(longRun, "-run", "^TestKillOneOfThree$", "./internal/crash")},
+		{"jobs", "100 tenants with 10,000 interleaved jobs each (1,000 on SQLite), with panics, retries and tenants that are deleted, in two processes; 50 kills of one that runs jobs", test(longRun, "-race", "-run", "^(TestJobsOfManyTenants|TestKillJobs)$", "-timeout", "4h", "./jobs", "./internal/crash")},
 		{"faults", "300,000 calls on PostgreSQL and as many on DynamoDB while connections and servers fail: acknowledged is made, refused is not", test(longRun, "-run", "^(TestCallsUnderFaults|TestServerIsKilled|TestFaults)$", "-timeout", "8h", "./storage/postgres", "./storage/dynamodb")},
 		{"steps", "100,000 random steps on each engine have the results of the memory engine", test(nil, "-timeout", "4h", "-run", "^TestContract$/any_operations", "./storage/sqlite", "./storage/postgres", "./storage/dynamodb", "-rapid.checks=1000", "-rapid.steps=100")},
 		{"copies", "60 kills of copies of a store that is used", test(longRun, "-run", "^TestKill$", "./transfer")},
