@@ -30,6 +30,7 @@ import (
 	"github.com/tenantry/tenantry/storage/driver"
 	"github.com/tenantry/tenantry/tenant"
 	"github.com/tenantry/tenantry/tenants"
+	"github.com/tenantry/tenantry/tenantsync"
 	"github.com/tenantry/tenantry/webhooks"
 )
 
@@ -128,6 +129,7 @@ type App struct {
 	guard    *guard.Guard
 	verifier *auth.Verifier
 	jobs     *jobs.Queue
+	syncs    *tenantsync.Service
 	webhooks *webhooks.Service
 	cursors  *storage.Cursors
 	answers  storage.Keeper
@@ -233,6 +235,9 @@ func (a *App) build(cursors *storage.Cursors, revocations *members.Revocations) 
 		Inverse: inverse, Defaults: keeper("DEFAULT_TENANT"), Admins: keeper("ADMINS"), Families: keeper("REFRESH"), Now: cfg.Now})
 	a.tenants = tenants.New(tenants.Config{Commands: a.commands, Data: a.data, Directory: a.dir, Left: a.members.Left, Listing: listing, Partitions: partitions, Cursors: cursors,
 		Reserved: a.guard.Reserved, CrossTenant: cfg.CrossTenantRoles.Has})
+	a.syncs = tenantsync.New(tenantsync.Config{Store: a.store, Commands: a.commands, Entities: a.entities, Queue: tenantsync.Jobs(a.jobs), Orders: keeper("SYNC"), Parts: keeper("SYNC_TARGET"),
+		Pages: keeper("SYNC_PAGE"), Rules: keeper("SYNC_RULE"), Feed: keeper("SYNC_FEED"), Partitions: partitions, State: a.guard.Lookup, Active: a.tenants.Active, Auditor: a.audit, Log: cfg.Log, Now: cfg.Now})
+	failed = errors.Join(failed, a.jobs.Register(a.syncs.Kind()))
 	a.settings, err = settings.New(settings.Config{Commands: a.commands, Data: a.data, Cursors: cursors, Groups: tenants.GroupsFor, State: a.guard.Lookup, Declaration: cfg.Settings,
 		Feed: a.tail, Observe: cfg.ObserveCache})
 	failed = errors.Join(failed, err)
@@ -253,6 +258,7 @@ func (a *App) modules() []route.Operation {
 	ops = append(ops, (&records.Routes{Entities: a.entities, Commands: a.commands, Data: a.data, Waiting: a.runner.Waiting}).Operations()...)
 	ops = append(ops, a.audit.Operations()...)
 	ops = append(ops, a.events.Operations()...)
+	ops = append(ops, (&tenantsync.Routes{Syncs: a.syncs}).Operations()...)
 	ops = append(ops, (&jobs.Routes{Queue: a.jobs, Cursors: a.cursors}).Operations()...)
 	ops = append(ops, (&webhooks.Routes{Webhooks: a.webhooks}).Operations()...)
 	return append(ops, a.cfg.Routes...)
@@ -288,6 +294,7 @@ func (a *App) Start(ctx context.Context) error {
 	a.working.Go(run)
 	a.working.Go(func() { a.events.Run(ctx) })
 	a.working.Go(func() { a.jobs.Run(ctx) })
+	a.working.Go(func() { a.syncs.Follow(ctx) })
 	return nil
 }
 
@@ -341,6 +348,9 @@ func (a *App) Audit() *audit.Log { return a.audit }
 
 // Handlers returns the runner of the handlers.
 func (a *App) Handlers() *projection.Runner { return a.runner }
+
+// Syncs returns the copying of records between tenants.
+func (a *App) Syncs() *tenantsync.Service { return a.syncs }
 
 // Jobs returns the queue of background work.
 func (a *App) Jobs() *jobs.Queue { return a.jobs }

@@ -32,6 +32,11 @@ var rules = map[string]rule{
 	"JOBS":           travels,
 	"DELIVERY":       travels,
 
+	"SYNC":        travels,
+	"SYNC_TARGET": travels,
+	"SYNC_PAGE":   travels,
+	"SYNC_RULE":   travels,
+
 	"CHECKPOINT": placed,
 	"PARKED":     placed,
 
@@ -40,6 +45,7 @@ var rules = map[string]rule{
 	"SECRET":          stays, // keys, sealed under the source's master key
 	"LEASE":           stays,
 	"WORKER":          stays,
+	"SYNC_FEED":       stays, // where rules are in the source's feed: without it they begin with a sync
 	"EPOCH":           stays, // older versions wrote it
 	copyWord:          stays,
 	storage.PauseWord: stays,

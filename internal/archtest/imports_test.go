@@ -23,7 +23,7 @@ var layers = [][]string{
 	{"command", "data", "projection", "feed"},
 	{"route"},
 	{"audit", "jobs"},
-	{"records", "tenants", "members", "settings", "events", "sync", "report", "readmodel", "webhooks"},
+	{"records", "tenants", "members", "settings", "events", "tenantsync", "report", "readmodel", "webhooks"},
 	{"integrity", "transfer"},
 	{"."},
 	{"httpapi", "console", "client", "lambda", "internal/demo"},

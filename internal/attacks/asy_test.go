@@ -87,6 +87,47 @@ func TestASY(t *testing.T) {
 		}
 		a.honest(get(tokens["alpha"], "/api/data/QUEUED/q0"))
 	})
+	w.attack(t, "ASY-03", func(a *attack) {
+		a.writing("common", "alpha", "bravo")
+		sa, ua, aa, ab := w.token("sa"), w.token("ua"), w.token("aa"), w.token("ab")
+		for _, sk := range []string{"1", "2", "3"} {
+			a.honest(post(ua, "/api/data/LEAFLET", `{"sk":"%s","name":"for all"}`, sk))
+		}
+		var ordered struct{ ID string }
+		a.honest(post(sa, "/api/admin/sync", `{"sourceTenantCode":"alpha","targetTenantCodes":["bravo"],"entityType":"LEAFLET"}`)).Decode(a, &ordered)
+		a.untilOver(sa, ordered.ID)
+		for _, sk := range []string{"1", "2", "3"} {
+			var row struct {
+				TenantCode, PK, RequestID, CreatedBy string
+				Metadata                             struct{ SyncedFrom string }
+			}
+			a.honest(get(w.token("ub"), "/api/data/LEAFLET/"+sk)).Decode(a, &row)
+			if row.TenantCode != "bravo" || row.PK != "LEAFLET#bravo" || row.RequestID != ordered.ID || row.Metadata.SyncedFrom != "LEAFLET#alpha#"+sk {
+				a.Errorf("the copy is %+v", row)
+			}
+		}
+		for code, token := range map[string]string{"alpha": aa, "bravo": ab} { // each sees the crossing, and of its tenants only its own
+			var log struct {
+				Items []struct {
+					Reason, UserID string
+					Tenants        []string
+				}
+			}
+			a.honest(get(token, "/api/audit?limit=1000")).Decode(a, &log)
+			seen := 0
+			for _, entry := range log.Items {
+				if entry.Reason == "sync LEAFLET" {
+					seen++
+					if len(entry.Tenants) != 1 || entry.Tenants[0] != code {
+						a.Errorf("the log of %s shows %+v", code, entry)
+					}
+				}
+			}
+			if seen == 0 {
+				a.Errorf("the log of %s doesn't have the sync", code)
+			}
+		}
+	})
 
 	w.attack(t, "ASY-06", func(a *attack) {
 		a.writing("alpha", "bravo")
