@@ -29,7 +29,7 @@ func TestReadModelHasADatabase(t *testing.T) {
 		t.Errorf("a read model in memory: %v", err)
 	}
 	for name, cfg := range map[string]tenantry.Config{
-		"the store's own":      {Store: sqlite.At(t.TempDir())},
+		"the store's own":       {Store: sqlite.At(t.TempDir())},
 		"a database of its own": {Store: memory.New(), ReadModel: sqlite.At(t.TempDir())},
 	} {
 		cfg.Model = guideModel(t)
@@ -45,7 +45,7 @@ func TestReadModelHasADatabase(t *testing.T) {
 			_, err = app.Commands().PublishSync(t.Context(), sc, command.Input{Key: key, Version: record.VersionFirst, Code: "same"})
 			failed = append(failed, fault.CodeOf(err))
 		}
-		if failed[0] != "" || failed[1] == "" {
+		if failed[0] != "" || failed[1] != fault.AlreadyExists {
 			t.Errorf("%s: two orders with one code: %q", name, failed)
 		}
 		orders, err := readmodel.Orders.In(app.ReadModel(), sc)

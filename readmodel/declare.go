@@ -36,8 +36,8 @@ type Options struct {
 	// Indexes are the columns of further indexes, each behind the tenant's. Defaults to those that the tags say.
 	Indexes [][]string
 
-	// AcrossTenants are the columns of indexes that do not begin with the tenant, for queries over all tenants. Defaults to none.
-	AcrossTenants [][]string
+	// Across are the columns of indexes that do not begin with the tenant, for queries over all tenants. Defaults to none.
+	Across [][]string
 }
 
 // Table is a declared table whose own columns are the tagged fields of T. It is immutable and may be used concurrently.
@@ -156,7 +156,7 @@ func (t *table) declare(of reflect.Type) error {
 	for _, names := range t.opts.Indexes {
 		t.indexes = append(t.indexes, index{Columns: names})
 	}
-	for _, names := range t.opts.AcrossTenants {
+	for _, names := range t.opts.Across {
 		t.indexes = append(t.indexes, index{Columns: names, Across: true})
 	}
 	for _, i := range t.indexes {

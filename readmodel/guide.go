@@ -24,7 +24,7 @@ var (
 	Products       = Declare[Plain]("product", Options{EntityType: record.MustEntityType("PRODUCT")})
 	Orders         = Declare[Plain]("order", Options{EntityType: record.MustEntityType("ORDER")})
 	Users          = Declare[Plain]("user", Options{EntityType: record.MustEntityType("USER")})
-	UserTenants    = Declare[UserTenant]("user_tenant", Options{EntityType: record.MustEntityType("USER_TENANT"), Of: memberOf, From: membership, DuplicateCodes: true, AcrossTenants: [][]string{{"user_code"}}})
+	UserTenants    = Declare[UserTenant]("user_tenant", Options{EntityType: record.MustEntityType("USER_TENANT"), Of: memberOf, From: membership, DuplicateCodes: true, Across: [][]string{{"user_code"}}})
 	TenantSettings = Declare[Plain]("tenant_settings", Options{EntityType: record.MustEntityType("SETTINGS"), From: config, DuplicateCodes: true})
 )
 
