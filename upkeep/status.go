@@ -2,6 +2,7 @@ package upkeep
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -290,23 +291,27 @@ func (r *Runner) Ask(ctx context.Context, sys scope.System, code tenant.Code, pr
 	if err := sys.Note(ctx); err != nil {
 		return 0, err
 	}
-	names := []string{projection}
-	if projection == "" {
-		names = []string{Counters}
-		for _, p := range r.projections {
-			names = append(names, p.Name)
-		}
-	} else if r.names[projection] == nil && projection != Counters {
+	if projection != "" && projection != Counters && r.names[projection] == nil {
 		return 0, fault.New(fault.NotFound, "upkeep", "there is no projection of this name")
 	}
 	var shares []share
+	var single []string // of which each tenant is for itself
+	for _, name := range append([]string{Counters}, slices.Sorted(maps.Keys(r.names))...) {
+		switch {
+		case projection != "" && projection != name:
+		case code.IsZero() && !audit && name != Counters:
+			shares = append(shares, share{projection: name})
+		default:
+			single = append(single, name)
+		}
+	}
 	err := r.counted(ctx, sys, func(row driver.Row) error {
 		var text string
 		if err := row.Scan(&text); err != nil {
 			return err
 		}
 		t, err := tenant.Parse(text)
-		for _, name := range names {
+		for _, name := range single {
 			shares = append(shares, share{t, name})
 		}
 		return err

@@ -38,7 +38,7 @@ type Config struct {
 	// Database holds the read model, and what the Runner keeps beside it.
 	Database driver.Relational
 
-	// Model is what is kept; its tables are there. Defaults to nothing: records are counted all the same.
+	// Model is what is kept. Defaults to nothing: records are counted all the same.
 	Model *readmodel.Model
 
 	// Leases, Owner and Term say which process works, as for projection.Runner. Owner defaults to a new identifier, Term to 4 seconds.
@@ -114,7 +114,7 @@ func New(cfg Config) *Runner {
 	return r
 }
 
-// Open makes the tables that the Runner keeps. It fails with fault.InvalidRequest for a projection with the name Counters.
+// Open makes the tables of the model and those that the Runner keeps. It fails with fault.InvalidRequest for a projection with the name Counters.
 func (r *Runner) Open(ctx context.Context) (err error) {
 	if r.names[Counters] != nil {
 		return fault.New(fault.InvalidRequest, "upkeep.Open", "a projection has another name than %s, which is that of what is counted", Counters)
@@ -122,6 +122,11 @@ func (r *Runner) Open(ctx context.Context) (err error) {
 	sys := scope.NewSystem("", scope.Actor{UserID: "system"}, "keep the read model", nil)
 	if r.across, err = r.cfg.Store.Across(ctx, sys); err != nil {
 		return err
+	}
+	if r.cfg.Model != nil {
+		if r.stale, err = r.cfg.Model.Migrate(ctx, r.db); err != nil {
+			return err
+		}
 	}
 	return r.define(ctx)
 }
@@ -173,6 +178,12 @@ func (r *Runner) round(ctx context.Context) (rest time.Duration, err error) {
 	rest = r.cfg.Term / 4
 	if err := r.register(ctx); err != nil {
 		return rest, err
+	}
+	if len(r.stale) > 0 {
+		if err := r.renew(ctx); err != nil {
+			return rest, err
+		}
+		r.stale = nil
 	}
 	if err := r.catchUp(ctx); err != nil {
 		return rest, err

@@ -38,7 +38,7 @@ type attributes struct {
 
 var products = readmodel.Declare[attributes]("product", readmodel.Options{})
 
-func newWorld(t *testing.T, src driver.Source) *world {
+func newWorld(t testing.TB, src driver.Source) *world {
 	w := &world{World: worldtest.New(t, src, worldtest.Options{})}
 	w.db = w.Engine.(driver.Relational)
 	model, err := readmodel.New([]readmodel.Declared{products}, readmodel.Project("products", product, put, products))
