@@ -21,6 +21,7 @@ import (
 	"github.com/tenantry/tenantry/internal/scope"
 	"github.com/tenantry/tenantry/members"
 	"github.com/tenantry/tenantry/projection"
+	"github.com/tenantry/tenantry/readmodel"
 	"github.com/tenantry/tenantry/record"
 	"github.com/tenantry/tenantry/records"
 	"github.com/tenantry/tenantry/route"
@@ -29,6 +30,7 @@ import (
 	"github.com/tenantry/tenantry/storage/driver"
 	"github.com/tenantry/tenantry/tenant"
 	"github.com/tenantry/tenantry/tenants"
+	"github.com/tenantry/tenantry/upkeep"
 )
 
 // Config configures an App. Store is required; the zero value of everything else is its default.
@@ -55,7 +57,14 @@ type Config struct {
 	// Handlers run after commands. Defaults to none.
 	Handlers []projection.Registration
 
-	// HandlerTerm is the term of the leases that let one process at a time run a handler: see projection.Config. Defaults to 4 s.
+	// Model is the read model: tables of a relational database that follow commands, and counts of records beside them. Defaults to none.
+	Model *readmodel.Model
+
+	// ReadModel is where the read model is: a SQLite or PostgreSQL database. Defaults to Store where that is one, to the same
+	// transactions' database; on a store that is none, a Model needs it.
+	ReadModel driver.Source
+
+	// HandlerTerm is the term of the leases that let one process at a time run a handler, or keep the read model: see projection.Config. Defaults to 4 s.
 	HandlerTerm time.Duration
 
 	// Tenants configures the tenant module.
@@ -110,6 +119,8 @@ type App struct {
 	commands *command.Service
 	data     *data.Service
 	runner   *projection.Runner
+	database readModel
+	upkeep   *upkeep.Runner // nil without a read model
 	tenants  *tenants.Service
 	members  *members.Service
 	settings *settings.Service
@@ -170,6 +181,9 @@ func (a *App) open(ctx context.Context) (err error) {
 	if a.store, err = storage.Open(ctx, cfg.Store, storage.Options{Shared: a.entities.Shared, Observe: cfg.Observe}); err != nil {
 		return err
 	}
+	if err := a.openReadModel(ctx); err != nil {
+		return err
+	}
 	if err := a.openKeyring(ctx); err != nil {
 		return err
 	}
@@ -184,7 +198,10 @@ func (a *App) open(ctx context.Context) (err error) {
 		Revocations: revocations, Now: cfg.Now, Log: cfg.Log}); err != nil {
 		return err
 	}
-	return a.build(cursors, revocations)
+	if err := a.build(cursors, revocations); err != nil || a.upkeep == nil {
+		return err
+	}
+	return a.upkeep.Open(ctx)
 }
 
 // build makes the services, each of those it needs.
@@ -219,6 +236,9 @@ func (a *App) build(cursors *storage.Cursors, revocations *members.Revocations) 
 	failed = errors.Join(failed, err)
 	a.events = events.New(events.Config{Store: a.store, Entities: a.entities, Cursors: cursors, Log: cfg.Log,
 		EndedBy: func(t record.EntityType, sk string) bool { return t == tenants.EntityType() && sk == tenants.Master }})
+	if a.database.Relational != nil {
+		a.upkeep = upkeep.New(upkeep.Config{Store: a.store, Database: a.database.Relational, Model: cfg.Model, Leases: keeper("LEASE"), Term: cfg.HandlerTerm, Log: cfg.Log, Now: cfg.Now})
+	}
 	a.routes = a.modules()
 	return failed
 }
@@ -234,6 +254,7 @@ func (a *App) modules() []route.Operation {
 	ops = append(ops, (&records.Routes{Entities: a.entities, Commands: a.commands, Data: a.data, Waiting: a.runner.Waiting}).Operations()...)
 	ops = append(ops, a.audit.Operations()...)
 	ops = append(ops, a.events.Operations()...)
+	ops = append(ops, (&upkeep.Routes{Handlers: a.runner, ReadModel: a.upkeep}).Operations()...)
 	return append(ops, a.cfg.Routes...)
 }
 
@@ -253,7 +274,7 @@ func (a *App) moduleOf(t record.EntityType) string {
 	return typ.In()
 }
 
-// Start begins what runs beside requests: handlers, event streams, and following what other processes change. It returns at once;
+// Start begins what runs beside requests: handlers, the read model, event streams, and following what other processes change. It returns at once;
 // Close ends it.
 func (a *App) Start(ctx context.Context) error {
 	ctx, a.stop = context.WithCancel(context.WithoutCancel(ctx))
@@ -263,6 +284,9 @@ func (a *App) Start(ctx context.Context) error {
 	run, err := a.tail.Start(ctx)
 	if err != nil {
 		return err
+	}
+	if a.upkeep != nil {
+		a.upkeep.Start(ctx)
 	}
 	a.working.Go(run)
 	a.working.Go(func() { a.events.Run(ctx) })
@@ -278,12 +302,16 @@ func (a *App) Close() error {
 		if a.runner != nil {
 			a.runner.Close()
 		}
+		if a.upkeep != nil {
+			a.upkeep.Close()
+		}
 		a.working.Wait()
 		if a.verifier != nil {
 			a.verifier.Close()
 		}
+		a.closed = a.database.close()
 		if a.store != nil {
-			a.closed = a.store.Close()
+			a.closed = errors.Join(a.closed, a.store.Close())
 		}
 	})
 	return a.closed

@@ -30,6 +30,9 @@ func (r *Runner) register(ctx context.Context) error {
 		if len(added)+len(gone) == 0 {
 			return nil
 		}
+		for _, name := range added { // made anew by being new
+			r.stale = slices.DeleteFunc(r.stale, func(table string) bool { return slices.Contains(r.names[name].Tables, table) })
+		}
 		return r.step(ctx, "", func(tx driver.Tx, next *state) error {
 			for _, name := range gone {
 				if err := r.forget(ctx, tx, next, name); err != nil {

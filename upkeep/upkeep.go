@@ -69,6 +69,7 @@ type Runner struct {
 	types       map[record.EntityType][]*readmodel.Projection
 	names       map[string]*readmodel.Projection
 	tables      map[string][]table // by projection
+	stale       []string           // tables whose rows are not what their declarations say, since the Runner was opened
 	wake        chan struct{}      // receives when there may be something to do
 
 	busy  chan struct{} // holds one while a live transaction is under way
@@ -162,6 +163,10 @@ func (r *Runner) work(ctx context.Context) {
 			r.cfg.Log.ErrorContext(ctx, "the read model stands still; it is tried again", "error", err)
 		}
 		failing = err != nil
+		select {
+		case <-ctx.Done():
+		case <-time.After(pace): // what is committed meanwhile is one transaction
+		}
 		timer.Reset(rest)
 		select {
 		case <-ctx.Done():
@@ -172,6 +177,9 @@ func (r *Runner) work(ctx context.Context) {
 		}
 	}
 }
+
+// pace is how long the read model rests between two rounds, so that it has no transaction of its own for each of many commits.
+const pace = 5 * time.Millisecond
 
 // round applies what the feed holds, tries what is due, and returns how long there is nothing to do but what comes.
 func (r *Runner) round(ctx context.Context) (rest time.Duration, err error) {
