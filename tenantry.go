@@ -57,14 +57,13 @@ type Config struct {
 	// Handlers run after commands. Defaults to none.
 	Handlers []projection.Registration
 
-	// Model is the read model: tables of a relational database that follow commands, and counts of records beside them. Defaults to none.
+	// Model is the read model: tables that follow commands, whose entity types have unique codes where their tables do. Defaults to none.
 	Model *readmodel.Model
 
-	// ReadModel is where the read model is: a SQLite or PostgreSQL database. Defaults to Store where that is one, to the same
-	// transactions' database; on a store that is none, a Model needs it.
+	// ReadModel is the database of the read model: SQLite or PostgreSQL. Defaults to the store's own, for stores of these two.
 	ReadModel driver.Source
 
-	// HandlerTerm is the term of the leases that let one process at a time run a handler, or keep the read model: see projection.Config. Defaults to 4 s.
+	// HandlerTerm is the term of the leases that let one process at a time run a handler: see projection.Config. Defaults to 4 s.
 	HandlerTerm time.Duration
 
 	// Tenants configures the tenant module.
@@ -119,7 +118,6 @@ type App struct {
 	commands *command.Service
 	data     *data.Service
 	runner   *projection.Runner
-	database readModel
 	upkeep   *upkeep.Runner // nil without a read model
 	tenants  *tenants.Service
 	members  *members.Service
@@ -132,6 +130,7 @@ type App struct {
 	events   *events.Hub
 	dir      *tenants.Directory
 	routes   []route.Operation
+	model    model
 
 	stop    context.CancelFunc
 	working sync.WaitGroup
@@ -175,13 +174,10 @@ func (a *App) open(ctx context.Context) (err error) {
 		return fault.New(fault.InvalidRequest, "tenantry.Open", "the %s store is shared by several processes, which need the same keys for tokens and cursors; "+
 			"set Config.MasterKey, or Config.Keyring", cfg.Store.Name())
 	}
-	if a.entities, err = entity.NewRegistry(cfg.ClosedEntities, slices.Concat(cfg.Entities, Declarations())...); err != nil {
+	if a.entities, err = entity.NewRegistry(cfg.ClosedEntities, cfg.declared()...); err != nil {
 		return err
 	}
 	if a.store, err = storage.Open(ctx, cfg.Store, storage.Options{Shared: a.entities.Shared, Observe: cfg.Observe}); err != nil {
-		return err
-	}
-	if err := a.openReadModel(ctx); err != nil {
 		return err
 	}
 	if err := a.openKeyring(ctx); err != nil {
@@ -192,6 +188,9 @@ func (a *App) open(ctx context.Context) (err error) {
 		return err
 	}
 	a.data = data.New(a.store, cursors)
+	if a.model, err = a.openModel(ctx, cursors); err != nil {
+		return err
+	}
 	a.tail = feed.New(a.store, cfg.Log)
 	revocations := members.NewRevocations(a.data, a.tail)
 	if a.verifier, err = auth.NewVerifier(auth.Config{Keyring: a.cfg.Keyring, Issuers: cfg.Issuers, CrossTenantRoles: cfg.CrossTenantRoles,
@@ -236,8 +235,8 @@ func (a *App) build(cursors *storage.Cursors, revocations *members.Revocations) 
 	failed = errors.Join(failed, err)
 	a.events = events.New(events.Config{Store: a.store, Entities: a.entities, Cursors: cursors, Log: cfg.Log,
 		EndedBy: func(t record.EntityType, sk string) bool { return t == tenants.EntityType() && sk == tenants.Master }})
-	if a.database.Relational != nil {
-		a.upkeep = upkeep.New(upkeep.Config{Store: a.store, Database: a.database.Relational, Model: cfg.Model, Leases: keeper("LEASE"), Term: cfg.HandlerTerm, Log: cfg.Log, Now: cfg.Now})
+	if a.model.declared != nil {
+		a.upkeep = upkeep.New(upkeep.Config{Store: a.store, Database: a.model.relational, Model: cfg.Model, Leases: keeper("LEASE"), Term: cfg.HandlerTerm, Log: cfg.Log, Now: cfg.Now})
 	}
 	a.routes = a.modules()
 	return failed
@@ -309,7 +308,7 @@ func (a *App) Close() error {
 		if a.verifier != nil {
 			a.verifier.Close()
 		}
-		a.closed = a.database.close()
+		a.closed = a.model.close()
 		if a.store != nil {
 			a.closed = errors.Join(a.closed, a.store.Close())
 		}

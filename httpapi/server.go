@@ -87,7 +87,7 @@ func New(app *tenantry.App, cfg Config) (*Handler, error) {
 	}
 	h := &Handler{app: app, cfg: cfg, mux: http.NewServeMux(), metrics: newMetrics(),
 		limits: newLimits(cfg.RateLimit), denied: newDenials(cfg.Log, cfg.Now)}
-	if keeper, err := app.ReadModel(); err == nil {
+	if keeper := app.Upkeep(); keeper != nil {
 		h.metrics.registry.MustRegister(readModelMetrics{keeper})
 	}
 	h.ending, h.end = context.WithCancel(context.Background())
