@@ -45,7 +45,7 @@ func TestRowsFollowCommands(t *testing.T) {
 
 		newer := command(t, "acme", "1", 3, map[string]any{"price": 3})
 		older := command(t, "acme", "1", 2, map[string]any{"price": 2})
-		must(t, project(t.Context(), m, db, Live, newer, older, newer))
+		must(t, project(t.Context(), m, db, Live, newer, newer, older))
 		got, err = v.Find(t.Context(), "1")
 		must(t, err)
 		same(t, "a row behind an older command", []any{got.Version, got.Values.Price, got.Values.Category}, []any{int64(3), 3.0, ""})
