@@ -400,8 +400,8 @@ var mutants = []mutant{
 	{
 		name: "commands behind one that failed don't wait for it",
 		file: "upkeep/apply.go",
-		old:  "if waits, ok := not.parked[at]; ok {",
-		new:  "if waits, ok := not.parked[at]; ok && waits.Version == e.cmd.Version {",
+		old:  "ok && e.cmd.Version >= waits.Version {",
+		new:  "ok && e.cmd.Version == waits.Version {",
 		test: []string{"-run", "TestParked/sqlite", "./upkeep"},
 	},
 	{
