@@ -22,6 +22,7 @@ import (
 	"github.com/tenantry/tenantry/jobs"
 	"github.com/tenantry/tenantry/members"
 	"github.com/tenantry/tenantry/projection"
+	"github.com/tenantry/tenantry/readmodel"
 	"github.com/tenantry/tenantry/record"
 	"github.com/tenantry/tenantry/records"
 	"github.com/tenantry/tenantry/route"
@@ -31,6 +32,7 @@ import (
 	"github.com/tenantry/tenantry/tenant"
 	"github.com/tenantry/tenantry/tenants"
 	"github.com/tenantry/tenantry/tenantsync"
+	"github.com/tenantry/tenantry/upkeep"
 	"github.com/tenantry/tenantry/webhooks"
 )
 
@@ -57,6 +59,12 @@ type Config struct {
 
 	// Handlers run after commands. Defaults to none.
 	Handlers []projection.Registration
+
+	// Model is the read model: tables that follow commands, whose entity types have unique codes where their tables do. Defaults to none.
+	Model *readmodel.Model
+
+	// ReadModel is the database of the read model: SQLite or PostgreSQL. Defaults to the store's own, for stores of these two.
+	ReadModel driver.Source
 
 	// HandlerTerm is the term of the leases that let one process at a time run a handler, or a job: see projection.Config. Defaults to 4 s.
 	HandlerTerm time.Duration
@@ -122,6 +130,7 @@ type App struct {
 	commands *command.Service
 	data     *data.Service
 	runner   *projection.Runner
+	upkeep   *upkeep.Runner // nil without a read model
 	tenants  *tenants.Service
 	members  *members.Service
 	settings *settings.Service
@@ -137,6 +146,7 @@ type App struct {
 	events   *events.Hub
 	dir      *tenants.Directory
 	routes   []route.Operation
+	model    model
 
 	stop    context.CancelFunc
 	working sync.WaitGroup
@@ -180,7 +190,7 @@ func (a *App) open(ctx context.Context) (err error) {
 		return fault.New(fault.InvalidRequest, "tenantry.Open", "the %s store is shared by several processes, which need the same keys for tokens and cursors; "+
 			"set Config.MasterKey, or Config.Keyring", cfg.Store.Name())
 	}
-	if a.entities, err = entity.NewRegistry(cfg.ClosedEntities, slices.Concat(cfg.Entities, Declarations())...); err != nil {
+	if a.entities, err = entity.NewRegistry(cfg.ClosedEntities, cfg.declared()...); err != nil {
 		return err
 	}
 	if a.store, err = storage.Open(ctx, cfg.Store, storage.Options{Shared: a.entities.Shared, Observe: cfg.Observe}); err != nil {
@@ -194,13 +204,19 @@ func (a *App) open(ctx context.Context) (err error) {
 		return err
 	}
 	a.data = data.New(a.store, cursors)
+	if a.model, err = a.openModel(ctx, cursors); err != nil {
+		return err
+	}
 	a.tail = feed.New(a.store, cfg.Log)
 	revocations := members.NewRevocations(a.data, a.tail)
 	if a.verifier, err = auth.NewVerifier(auth.Config{Keyring: a.cfg.Keyring, Issuers: cfg.Issuers, CrossTenantRoles: cfg.CrossTenantRoles,
 		Revocations: revocations, Now: cfg.Now, Log: cfg.Log}); err != nil {
 		return err
 	}
-	return a.build(cursors, revocations)
+	if err := a.build(cursors, revocations); err != nil || a.upkeep == nil {
+		return err
+	}
+	return a.upkeep.Open(ctx)
 }
 
 // build makes the services, each of those it needs.
@@ -243,6 +259,9 @@ func (a *App) build(cursors *storage.Cursors, revocations *members.Revocations) 
 	failed = errors.Join(failed, err)
 	a.events = events.New(events.Config{Store: a.store, Entities: a.entities, Cursors: cursors, Log: cfg.Log,
 		EndedBy: func(t record.EntityType, sk string) bool { return t == tenants.EntityType() && sk == tenants.Master }})
+	if a.model.declared != nil {
+		a.upkeep = upkeep.New(upkeep.Config{Store: a.store, Database: a.model.relational, Model: cfg.Model, Leases: keeper("LEASE"), Term: cfg.HandlerTerm, Log: cfg.Log, Now: cfg.Now})
+	}
 	a.routes = a.modules()
 	return failed
 }
@@ -261,6 +280,7 @@ func (a *App) modules() []route.Operation {
 	ops = append(ops, (&tenantsync.Routes{Syncs: a.syncs}).Operations()...)
 	ops = append(ops, (&jobs.Routes{Queue: a.jobs, Cursors: a.cursors}).Operations()...)
 	ops = append(ops, (&webhooks.Routes{Webhooks: a.webhooks}).Operations()...)
+	ops = append(ops, (&upkeep.Routes{Handlers: a.runner, ReadModel: a.upkeep}).Operations()...)
 	return append(ops, a.cfg.Routes...)
 }
 
@@ -280,7 +300,7 @@ func (a *App) moduleOf(t record.EntityType) string {
 	return typ.In()
 }
 
-// Start begins what runs beside requests: handlers, jobs, event streams, and following what other processes change. It returns at once;
+// Start begins what runs beside requests: handlers, the read model, jobs, event streams, and following what other processes change. It returns at once;
 // Close ends it.
 func (a *App) Start(ctx context.Context) error {
 	ctx, a.stop = context.WithCancel(context.WithoutCancel(ctx))
@@ -290,6 +310,9 @@ func (a *App) Start(ctx context.Context) error {
 	run, err := a.tail.Start(ctx)
 	if err != nil {
 		return err
+	}
+	if a.upkeep != nil {
+		a.upkeep.Start(ctx)
 	}
 	a.working.Go(run)
 	a.working.Go(func() { a.events.Run(ctx) })
@@ -307,12 +330,16 @@ func (a *App) Close() error {
 		if a.runner != nil {
 			a.runner.Close()
 		}
+		if a.upkeep != nil {
+			a.upkeep.Close()
+		}
 		a.working.Wait()
 		if a.verifier != nil {
 			a.verifier.Close()
 		}
+		a.closed = a.model.close()
 		if a.store != nil {
-			a.closed = a.store.Close()
+			a.closed = errors.Join(a.closed, a.store.Close())
 		}
 	})
 	return a.closed

@@ -10,6 +10,7 @@ import (
 	"github.com/tenantry/tenantry/fault"
 	"github.com/tenantry/tenantry/guard"
 	"github.com/tenantry/tenantry/route"
+	"github.com/tenantry/tenantry/storage/driver"
 	"github.com/tenantry/tenantry/tenant"
 )
 
@@ -35,6 +36,10 @@ func (h *Handler) operation(op *route.Operation) http.HandlerFunc {
 			h.refuse(w, r, c, err)
 			return
 		}
+		if err := h.follow(r, op, c); err != nil {
+			h.refuse(w, r, c, err)
+			return
+		}
 		if c.Keyed() {
 			h.once(w, r, op, c)
 			return
@@ -50,6 +55,18 @@ func (h *Handler) operation(op *route.Operation) http.HandlerFunc {
 		}
 		h.reply(w, r, a)
 	}
+}
+
+// positionHeader says where in the change feed a command stands, and, with a read, up to where it waits for the read model.
+const positionHeader = "X-Tenantry-Position"
+
+// follow waits until what an operation reads has come to the position that the request names.
+func (h *Handler) follow(r *http.Request, op *route.Operation, c *call) error {
+	values := r.Header[positionHeader]
+	if !op.Follows || len(values) == 0 {
+		return nil
+	}
+	return h.app.Reach(r.Context(), c.Grant.Scope.Tenant(), driver.Position(values[0]))
 }
 
 // call is a request on its way through the checks.
@@ -264,7 +281,7 @@ func (h *Handler) reply(w http.ResponseWriter, r *http.Request, a route.Answer) 
 		}
 	}
 	if a.Position != "" {
-		header["X-Tenantry-Position"] = st.value(string(a.Position))
+		header[positionHeader] = st.value(string(a.Position))
 	}
 	if a.Location != "" {
 		header["Location"] = st.value(a.Location)

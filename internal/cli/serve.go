@@ -173,6 +173,9 @@ func (v *serve) open(ctx context.Context, issuers []auth.Issuer, log *slog.Logge
 	if err != nil {
 		return nil, err
 	}
+	if err := v.model(&cfg); err != nil {
+		return nil, err
+	}
 	cfg.Issuers = issuers
 	cfg.Observe, cfg.ObserveCache, cfg.ObserveJob = metrics.observe, metrics.observeCache, metrics.observeJob
 	for _, network := range v.WebhookAllow {

@@ -52,6 +52,9 @@ func (t target) connectTo(ctx context.Context, std IO, create bool, opened func(
 		}
 	}
 	cfg, err := t.config()
+	if err == nil {
+		err = t.model(&cfg)
+	}
 	if err != nil {
 		return nil, nil, err
 	}

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/ncruces/go-sqlite3"
 	"go.uber.org/goleak"
@@ -33,6 +34,8 @@ func TestMain(m *testing.M) {
 func inTemp(t testing.TB) driver.Source { return At(t.TempDir()) }
 
 func TestContract(t *testing.T) { storagetest.Run(t, inTemp) }
+
+func TestRelational(t *testing.T) { storagetest.Relational(t, inTemp, false) }
 
 func FuzzKeys(f *testing.F) { storagetest.FuzzKeys(f, inTemp) }
 
@@ -297,5 +300,54 @@ func TestLongReadEndsWithItsContext(t *testing.T) {
 	}
 	if recs, err := e.Range(t.Context(), everything); err != nil || len(recs) != 0 {
 		t.Errorf("the next read: %d rows, %v", len(recs), err)
+	}
+}
+
+// TestEngineTablesAreTheEngines has read models write what is not theirs.
+func TestEngineTablesAreTheEngines(t *testing.T) {
+	e := opened(t, t.TempDir(), tuning{})
+	write := func(statement string) (err error) {
+		for _, transact := range []func(context.Context, func(driver.Tx) error) error{e.Write, e.Define} {
+			err = errors.Join(err, transact(t.Context(), func(tx driver.Tx) error {
+				_, err := tx.Exec(t.Context(), statement)
+				if fault.CodeOf(err) != fault.Internal {
+					t.Errorf("%s: %v", statement, err)
+				}
+				return err
+			}))
+		}
+		return err
+	}
+	for _, table := range append(engineTables, "SYSTEM", `"Command"`, "main.data") {
+		for _, statement := range []string{"DELETE FROM ", "DROP TABLE ", "ALTER TABLE $ RENAME TO gone", "ALTER TABLE $ ADD COLUMN n", "CREATE INDEX i ON $ (rowid)", "CREATE TABLE sub AS SELECT 1; DELETE FROM "} {
+			if before, after, inside := strings.Cut(statement, "$"); inside {
+				write(before + table + after)
+			} else {
+				write(statement + table)
+			}
+		}
+	}
+	for _, statement := range []string{"PRAGMA synchronous = OFF", "ATTACH 'other.db' AS other", "CREATE TRIGGER t AFTER INSERT ON data BEGIN DELETE FROM command; END",
+		"CREATE VIEW v AS SELECT 1", "SAVEPOINT s", "VACUUM", "DELETE FROM sqlite_schema", "CREATE VIRTUAL TABLE f USING fts5(a)", "ANALYZE"} {
+		write(statement)
+	}
+}
+
+// TestTransactionsEnd has a read model hold the writer with a query that never ends, and with a function that looks at the clock too late.
+func TestTransactionsEnd(t *testing.T) {
+	e := opened(t, t.TempDir(), tuning{hold: 50 * time.Millisecond})
+	for what, f := range map[string]func(driver.Tx) error{
+		"an endless query": func(tx driver.Tx) error {
+			return tx.Query(t.Context(), func(driver.Row) error { return nil }, "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT max(i) FROM n")
+		},
+		"a function that takes its time": func(driver.Tx) error { <-time.After(100 * time.Millisecond); return nil },
+	} {
+		if err := e.Write(t.Context(), f); fault.CodeOf(err) != fault.Unavailable {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	commit(t, e, creates("after"))
+	if err := e.Write(t.Context(), func(driver.Tx) error { return nil }); err != nil {
+		t.Errorf("a transaction that ends: %v", err)
 	}
 }
