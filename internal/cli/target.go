@@ -43,6 +43,9 @@ func (t target) connect(ctx context.Context, std IO, create bool) (c *client.Cli
 		}
 	}
 	cfg, err := t.config()
+	if err == nil {
+		err = t.model(&cfg)
+	}
 	if err != nil {
 		return nil, nil, err
 	}
