@@ -146,10 +146,10 @@ func agree(key record.Key, b body) error {
 	return fault.New(fault.InvalidKey, "records", "the body's %s names another record than the route; leave it out", named)
 }
 
-// samePK compares a PK whose tenant may be spelt in any case.
+// samePK compares a PK but for its tenant, which may be spelt in any case or as an alias: the guard let it pass because it is key's.
 func samePK(key record.Key, pk string) bool {
-	t, code, rest, err := record.SplitPK(pk)
-	return err == nil && t == key.Type() && code == key.Tenant() && rest == key.Segments()
+	t, _, rest, err := record.SplitPK(pk)
+	return err == nil && t == key.Type() && rest == key.Segments()
 }
 
 func sameID(key record.Key, id string) bool {

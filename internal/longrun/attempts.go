@@ -35,7 +35,7 @@ func attempts() []attempt {
 		{"projection", "200 kills of the process that keeps a read model on SQLite and PostgreSQL, 50,000 commands: read model, rebuild and model are the same", test(longRun, "-run", "^TestKillProjection$", "-timeout", "2h", "./internal/crash")},
 		{"rebuild", "while one tenant of 100 is rebuilt, the others' lag stays under twice the quiet one, or 100 ms; the median of 5 runs", test(longRun, "-run", "^TestLagWhileRebuilding$", "-timeout", "1h", "./upkeep")},
 		{"faults", "300,000 calls on PostgreSQL and as many on DynamoDB while connections and servers fail: acknowledged is made, refused is not", test(longRun, "-run", "^(TestCallsUnderFaults|TestServerIsKilled|TestFaults)$", "-timeout", "8h", "./storage/postgres", "./storage/dynamodb")},
-		{"steps", "100,000 random steps on each engine have the results of the memory engine", test(nil, "-run", "^TestContract$/any_operations", "-rapid.checks=1000", "-rapid.steps=100", "-timeout", "4h", "./storage/sqlite", "./storage/postgres", "./storage/dynamodb")},
+		{"steps", "100,000 random steps on each engine have the results of the memory engine", test(nil, "-timeout", "4h", "-run", "^TestContract$/any_operations", "./storage/sqlite", "./storage/postgres", "./storage/dynamodb", "-rapid.checks=1000", "-rapid.steps=100")},
 		{"copies", "60 kills of copies of a store that is used", test(longRun, "-run", "^TestKill$", "./transfer")},
 		{"race", fmt.Sprintf("%d rounds of %d writers racing for one version", races, proof.Racers), race},
 		{"linear", fmt.Sprintf("%d histories of versioned writes and reads, %d operations in all", histories, operations), linear},
