@@ -3,6 +3,7 @@ package projection
 import (
 	"context"
 	"errors"
+	"sync"
 	"time"
 
 	"github.com/tenantry/tenantry/fault"
@@ -31,6 +32,10 @@ type lease struct {
 	unsure bool        // the last commit may have been made or not
 	alarm  *time.Timer // fires when the lease must be taken for lost
 	lose   func()      // ends what runs under the lease
+}
+
+func newLease(keeper storage.Keeper, name, holder string, term time.Duration) *lease {
+	return &lease{busy: make(chan struct{}, 1), keeper: keeper, name: name, holder: holder, term: term}
 }
 
 type leaseValue struct {
@@ -109,6 +114,18 @@ func (s *lease) keep(ctx context.Context) {
 			return
 		}
 	}
+}
+
+// hold calls work under the lease, which was taken, renews it meanwhile, and lets it go when work has returned.
+func (s *lease) hold(ctx context.Context, lose func(), work func(context.Context)) error {
+	var renewing sync.WaitGroup
+	renewing.Go(func() { s.keep(ctx) })
+	work(ctx)
+	lose()
+	renewing.Wait()
+	ending, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.term/4)
+	defer cancel()
+	return s.release(ending)
 }
 
 // commit makes writes, if this process still has the lease, and renews it. It fails with errLost where another has it, which

@@ -36,7 +36,7 @@ type line struct {
 
 func newLine(r *Runner, reg Registration) *line {
 	return &line{runner: r, reg: reg, wake: make(chan struct{}, 1), aside: map[recordKey]*parked{}, caught: map[recordKey]int64{},
-		lease: &lease{busy: make(chan struct{}, 1), keeper: r.cfg.Leases, name: reg.Name, holder: r.cfg.Owner, term: r.cfg.Term}}
+		lease: newLease(r.cfg.Leases, reg.Name, r.cfg.Owner, r.cfg.Term)}
 }
 
 type checkpointValue struct {
@@ -64,17 +64,13 @@ func (l *line) run(ctx context.Context) {
 
 // hold runs the handler until the context ends, which losing the lease does, and lets the lease go.
 func (l *line) hold(ctx context.Context, lose func(), across storage.Across) {
-	var renewing sync.WaitGroup
-	renewing.Go(func() { l.lease.keep(ctx) })
-	l.setHeld(true)
-	l.runner.cfg.Log.InfoContext(ctx, "this process runs a handler now", "handler", l.reg.Name)
-	l.work(ctx, across)
-	lose()
-	renewing.Wait()
-	l.setHeld(false)
-	ending, cancel := context.WithTimeout(context.WithoutCancel(ctx), l.lease.term/4)
-	defer cancel()
-	if err := l.lease.release(ending); err != nil {
+	err := l.lease.hold(ctx, lose, func(ctx context.Context) {
+		l.setHeld(true)
+		defer l.setHeld(false)
+		l.runner.cfg.Log.InfoContext(ctx, "this process runs a handler now", "handler", l.reg.Name)
+		l.work(ctx, across)
+	})
+	if err != nil {
 		l.runner.cfg.Log.WarnContext(ctx, "a handler's lease was lost or could not be let go; another process takes it when its term is over",
 			"handler", l.reg.Name, "error", err)
 	}

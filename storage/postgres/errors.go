@@ -23,6 +23,7 @@ const (
 	divisionByZero        = "22012"
 	serializationFailure  = "40001"
 	deadlockDetected      = "40P01"
+	planChanged           = "0A000" // a prepared query would yield other columns than before
 )
 
 // has reports whether err is the server's, with one of some codes.

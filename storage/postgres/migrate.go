@@ -34,10 +34,7 @@ func newestSchema() int64 {
 // migrate brings the schema of the database up to date, as the URL's user. A database that a newer Tenantry has migrated, and
 // a schema that holds something else, are refused.
 func migrate(ctx context.Context, app *pgx.ConnConfig) error {
-	owner := app.Copy()
-	for _, name := range []string{"role", "statement_timeout", "idle_in_transaction_session_timeout", "enable_seqscan"} {
-		delete(owner.RuntimeParams, name) // a migration may take its time
-	}
+	owner := ownerOf(app)
 	conn, err := pgx.ConnectConfig(ctx, owner)
 	if err != nil {
 		return err
@@ -65,6 +62,15 @@ func migrate(ctx context.Context, app *pgx.ConnConfig) error {
 		return err
 	}
 	return goUp(ctx, owner)
+}
+
+// ownerOf returns how the URL's user connects, to make and change tables.
+func ownerOf(app *pgx.ConnConfig) *pgx.ConnConfig {
+	owner := app.Copy()
+	for _, name := range []string{"role", "statement_timeout", "idle_in_transaction_session_timeout", "enable_seqscan"} {
+		delete(owner.RuntimeParams, name) // a migration may take its time
+	}
+	return owner
 }
 
 // schemaVersion returns the version of the database's schema, 0 where there is none.

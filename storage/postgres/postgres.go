@@ -29,8 +29,8 @@ import (
 
 // Options are how the engine uses the server.
 type Options struct {
-	// MaxConns is the largest number of connections for reading. One for writing comes on top, and one to hear of others' commits
-	// while somebody follows the feed. Defaults to 10.
+	// MaxConns is the largest number of connections for reading, and again for read models where there are some. One for writing comes
+	// on top, and one to hear of others' commits while somebody follows the feed. Defaults to 10.
 	MaxConns int
 
 	// StatementTimeout is how long the server may work on one statement, or wait for others, before it gives up and the call
@@ -88,11 +88,12 @@ func source(url string, opts Options, t tuning) driver.Source {
 
 // engine is an open store.
 type engine struct {
-	readers *pgxpool.Pool
-	limit   time.Duration // of one round trip
-	gets    gets
-	writer  *writer
-	watch   *watch
+	readers    *pgxpool.Pool
+	limit      time.Duration // of one round trip
+	gets       gets
+	writer     *writer
+	watch      *watch
+	relational *relational
 
 	mu     sync.RWMutex // held for reading by every operation, for writing by Close
 	closed bool
@@ -116,14 +117,20 @@ func open(ctx context.Context, url string, opts Options, t tuning) (*engine, err
 	if err != nil {
 		return nil, translate(ctx, err, op)
 	}
+	models, err := newRelational(ctx, cfg)
+	if err != nil {
+		readers.Close()
+		return nil, translate(ctx, err, op)
+	}
 	watch := newWatch(cfg.ConnConfig, t.look)
 	w := newWriter(cfg.ConnConfig, opts, t, watch.notify)
 	if err := w.session.connect(ctx); err != nil {
 		readers.Close()
+		models.pool.Close()
 		return nil, translate(ctx, err, op)
 	}
 	go w.run()
-	e := &engine{readers: readers, limit: opts.roundTrip(), writer: w, watch: watch}
+	e := &engine{readers: readers, limit: opts.roundTrip(), writer: w, watch: watch, relational: models}
 	e.gets.lookUp = e.lookUp
 	return e, nil
 }
@@ -215,5 +222,6 @@ func (e *engine) Close() error {
 	e.watch.close()
 	e.gets.running.Wait()
 	e.readers.Close()
+	e.relational.pool.Close()
 	return nil
 }

@@ -42,6 +42,8 @@ func TestContract(t *testing.T) {
 	})
 }
 
+func TestRelational(t *testing.T) { storagetest.Relational(t, fresh, true) }
+
 func FuzzKeys(f *testing.F) { storagetest.FuzzKeys(f, fresh) }
 
 func Benchmark(b *testing.B) { storagetest.Bench(b, fresh) }

@@ -1,7 +1,7 @@
 package sqlite
 
 import (
-	"sync"
+	"context"
 	"sync/atomic"
 	"time"
 
@@ -18,8 +18,8 @@ const (
 // meanwhile. The log starts over when all of it is copied and no reader uses it any more. Commits that go on for ever would
 // keep that from happening, so above a limit the writer is held up, for the little that came since the copy before.
 type checkpointer struct {
-	gate  sync.Mutex // held by the writer during a transaction
-	limit int        // checkpointLimit
+	gate  gate // held by whoever writes, during a transaction
+	limit int  // checkpointLimit
 
 	conn   *conn
 	wake   chan struct{}
@@ -28,7 +28,7 @@ type checkpointer struct {
 }
 
 func newCheckpointer(c *conn, limit int) *checkpointer {
-	return &checkpointer{conn: c, limit: limit, wake: make(chan struct{}, 1), done: make(chan struct{})}
+	return &checkpointer{gate: make(gate, 1), conn: c, limit: limit, wake: make(chan struct{}, 1), done: make(chan struct{})}
 }
 
 // follow makes the writer's commits on c set off checkpoints.
@@ -69,3 +69,19 @@ func (k *checkpointer) close() {
 	k.conn.WALCheckpoint("main", sqlite3.CHECKPOINT_TRUNCATE)
 	k.conn.close()
 }
+
+// gate is a lock that is given to those who wait for it in their order, and that a context ends the wait for. Whoever has it
+// uses the writer's connection.
+type gate chan struct{}
+
+func (g gate) enter(ctx context.Context) error {
+	select {
+	case g <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (g gate) Lock()   { g <- struct{}{} }
+func (g gate) Unlock() { <-g }

@@ -12,7 +12,9 @@ import (
 // conn is one connection with the statements prepared on it. It is used by one goroutine at a time.
 type conn struct {
 	*sqlite3.Conn
-	prepared map[string]*sqlite3.Stmt
+	prepared   map[string]*sqlite3.Stmt
+	statements map[string]*statement // of read models
+	rights     rights
 }
 
 // settings are what the roles that a connection can have differ in.
@@ -41,6 +43,9 @@ func connect(path string, s settings) (*conn, error) {
 	err = c.BusyTimeout(s.busy)
 	if err == nil {
 		err = c.Exec(strings.Join(pragmas, ";"))
+	}
+	if err == nil {
+		err = c.SetAuthorizer(c.authorize)
 	}
 	if err != nil {
 		c.close()
@@ -96,5 +101,6 @@ func (c *conn) close() {
 	for _, s := range c.prepared {
 		s.Close()
 	}
+	c.forget()
 	c.Conn.Close()
 }

@@ -20,7 +20,7 @@ func newPool(size int, open func() (*conn, error)) *pool {
 }
 
 // use calls f with a connection that stops when ctx is done.
-func (p *pool) use(ctx context.Context, f func(*conn) error) error {
+func (p *pool) use(ctx context.Context, f func(*conn) error) (err error) {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -38,14 +38,18 @@ func (p *pool) use(ctx context.Context, f func(*conn) error) error {
 	if err != nil {
 		return err
 	}
+	panics := true
+	defer func() {
+		c.SetInterrupt(context.Background())
+		if panics || broken(err) || !c.GetAutocommit() {
+			c.close()
+		} else {
+			p.give(c)
+		}
+	}()
 	c.SetInterrupt(ctx)
 	err = f(c)
-	c.SetInterrupt(context.Background())
-	if broken(err) || !c.GetAutocommit() {
-		c.close()
-	} else {
-		p.give(c)
-	}
+	panics = false
 	return err
 }
 

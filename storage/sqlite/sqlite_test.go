@@ -34,6 +34,8 @@ func inTemp(t testing.TB) driver.Source { return At(t.TempDir()) }
 
 func TestContract(t *testing.T) { storagetest.Run(t, inTemp) }
 
+func TestRelational(t *testing.T) { storagetest.Relational(t, inTemp, false) }
+
 func FuzzKeys(f *testing.F) { storagetest.FuzzKeys(f, inTemp) }
 
 func Benchmark(b *testing.B) { storagetest.Bench(b, inTemp) }

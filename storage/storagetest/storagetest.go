@@ -42,7 +42,12 @@ func Run(t *testing.T, open Open, gaps ...Gap) {
 	if late {
 		tested = append(slices.Clone(properties), property{"a declared gap is needed", feedIsLate})
 	}
-	for _, p := range tested {
+	run(t, tested, open, late)
+}
+
+// run checks each property on a store of its own.
+func run(t *testing.T, properties []property, open Open, late bool) {
+	for _, p := range properties {
 		t.Run(strings.ReplaceAll(p.name, " ", "_"), func(t *testing.T) {
 			s := start(t, open)
 			s.late = late
