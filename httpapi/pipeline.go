@@ -50,6 +50,10 @@ func (h *Handler) operation(op *route.Operation) http.HandlerFunc {
 			h.stream(r, op, call, a.Stream)
 			return
 		}
+		if a.Download != nil {
+			download(w, r, a)
+			return
+		}
 		h.reply(w, r, a)
 	}
 }
