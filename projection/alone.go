@@ -30,7 +30,7 @@ func (a Alone) Run(ctx context.Context, work func(context.Context)) {
 		}
 		lose()
 		if err != nil && !failing && ctx.Err() == nil {
-			a.Log.ErrorContext(ctx, "a lease can't be taken or let go; it is tried again", "lease", a.Name, "error", err)
+			a.Log.WarnContext(ctx, "a lease can't be taken, or was lost; it is tried again", "lease", a.Name, "error", err)
 		}
 		failing = err != nil
 		select {

@@ -73,6 +73,11 @@ type Config struct {
 	Now func() time.Time
 }
 
+// Backoff is the pause before an attempt, counted from 1, where nothing else is asked for: 100 ms doubled each time, at most a minute.
+func Backoff(attempt int) time.Duration {
+	return min(time.Minute, 100*time.Millisecond<<min(attempt-1, 16))
+}
+
 // Runner runs handlers, each in one of the processes that share a store. Start it once; Close ends it.
 type Runner struct {
 	cfg    Config
@@ -100,7 +105,7 @@ func New(cfg Config) *Runner {
 		cfg.Attempts = 8
 	}
 	if cfg.Backoff == nil {
-		cfg.Backoff = func(n int) time.Duration { return min(time.Minute, 100*time.Millisecond<<min(n-1, 16)) }
+		cfg.Backoff = Backoff
 	}
 	if cfg.Lanes == 0 {
 		cfg.Lanes = 8

@@ -24,6 +24,7 @@ var layers = [][]string{
 	{"command", "data", "projection", "feed"},
 	{"route"},
 	{"audit"},
+	{"upkeep"},
 	{"records", "tenants", "members", "settings", "events", "sync", "report"},
 	{"integrity", "transfer"},
 	{"."},

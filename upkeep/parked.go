@@ -1,0 +1,296 @@
+package upkeep
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/tenantry/tenantry/fault"
+	"github.com/tenantry/tenantry/internal/scope"
+	"github.com/tenantry/tenantry/readmodel"
+	"github.com/tenantry/tenantry/record"
+	"github.com/tenantry/tenantry/storage"
+	"github.com/tenantry/tenantry/storage/driver"
+	"github.com/tenantry/tenantry/tenant"
+)
+
+// parked is a record of which a command could not be applied: those from Version to Latest wait. It is not changed once it is made.
+type parked struct {
+	place
+	StoredPK string // where its commands stand
+	Version  int64
+	Latest   int64 // the last that the feed has passed
+	Reason   string
+	Attempts int
+	Next     int64 // Unix milliseconds of the next attempt; 0 waits for an operator
+}
+
+var parkedColumns = selection(parkedTable.columns)
+
+func scanParked(row driver.Row) (*parked, error) {
+	p := &parked{}
+	var code string
+	if err := row.Scan(&code, &p.projection, &p.pk, &p.sk, &p.StoredPK, &p.Version, &p.Latest, &p.Reason, &p.Attempts, &p.Next); err != nil {
+		return p, err
+	}
+	var err error
+	p.tenant, err = tenant.Parse(code)
+	return p, err
+}
+
+// put keeps p among the parked commands of a place.
+func (p *parked) put(ctx context.Context, tx driver.Tx, where readmodel.Place) error {
+	row := []any{p.tenant.String(), p.projection, p.pk, p.sk, p.StoredPK, p.Version, p.Latest, p.Reason, p.Attempts, p.Next}
+	return insert(ctx, tx, parkedTable.in(where), parkedTable.columns, [][]any{row}, `ON CONFLICT (tenant_code, projection, pk, sk) DO UPDATE SET
+		version = excluded.version, latest = excluded.latest, reason = excluded.reason, attempts = excluded.attempts, next = excluded.next`)
+}
+
+func (p *parked) remove(ctx context.Context, tx driver.Tx) error {
+	_, err := tx.Exec(ctx, "DELETE FROM upkeep_parked WHERE tenant_code = $1 AND projection = $2 AND pk = $3 AND sk = $4", p.tenant.String(), p.projection, p.pk, p.sk)
+	return err
+}
+
+// until returns p with one more command that waits.
+func (p *parked) until(version int64) *parked {
+	more := *p
+	more.Latest = version
+	return &more
+}
+
+// failed returns p after another attempt on Version that failed.
+func (r *Runner) failed(p parked, err error) *parked {
+	p.Attempts++
+	reason := err.Error()
+	p.Reason = strings.ReplaceAll(strings.ToValidUTF8(reason[:min(len(reason), 500)], ""), "\x00", "")
+	p.Next = 0
+	if p.Attempts < r.cfg.Attempts {
+		p.Next = r.cfg.Now().Add(r.cfg.Backoff(p.Attempts)).UnixMilli()
+	}
+	return &p
+}
+
+// park parks a record for the first time.
+func (r *Runner) park(ctx context.Context, tx driver.Tx, not waiting, where readmodel.Place, f *failure) error {
+	cmd := f.event.cmd
+	at := place{f.share, cmd.PK, cmd.SK}
+	stored := cmd.PK
+	if cmd.StoredPK != "" {
+		stored = cmd.StoredPK
+	}
+	p := r.failed(parked{place: at, StoredPK: stored, Version: cmd.Version, Latest: cmd.Version}, f.err)
+	not.parked[at] = p
+	return p.put(ctx, tx, where)
+}
+
+func (r *Runner) logFailure(ctx context.Context, f *failure) {
+	r.cfg.Log.Log(ctx, slog.LevelWarn, "a projection failed; the record waits", "projection", f.share.projection, "tenantCode", f.share.tenant.String(),
+		"id", f.event.cmd.ID(), "version", f.event.cmd.Version, "error", f.err)
+}
+
+// retryDue tries the parked records whose time has come, a transaction each, and returns when the next one is due, rest at most.
+func (r *Runner) retryDue(ctx context.Context, rest time.Duration) (time.Duration, error) {
+	if err := r.enter(ctx); err != nil {
+		return rest, err
+	}
+	defer r.leave()
+	if err := r.look(ctx); err != nil { // operators change what is parked
+		return rest, err
+	}
+	s, err := r.current(ctx)
+	if err != nil {
+		return rest, err
+	}
+	now := r.cfg.Now().UnixMilli()
+	for _, p := range s.parked {
+		switch {
+		case p.Next == 0 || !s.takes(p.share) || r.names[p.projection] == nil:
+		case p.Next > now:
+			rest = min(rest, time.Duration(p.Next-now)*time.Millisecond)
+		default:
+			more, err := r.retry(ctx, p)
+			if err != nil {
+				return 0, err
+			}
+			if more {
+				rest = 0
+			}
+		}
+	}
+	return max(rest, time.Millisecond), nil
+}
+
+// retry applies the commands of a parked record, at most a batch of them, and lets it go where all are applied. More is true where
+// some are left that may be tried at once. The caller is busy.
+func (r *Runner) retry(ctx context.Context, p *parked) (more bool, err error) {
+	var commands []*record.Record
+	for v := p.Version; v <= p.Latest && len(commands) < batch; v++ {
+		cmd, err := r.across.Get(ctx, driver.Ref{Collection: driver.Command, PK: p.StoredPK, SK: p.sk, Version: v})
+		if err != nil {
+			return false, err
+		}
+		if cmd == nil { // the log of a store that others write to can lack one
+			continue
+		}
+		shown, ok := storage.Shown(cmd)
+		if ok {
+			commands = append(commands, shown)
+		}
+	}
+	more, err = r.attempt(ctx, p, commands, nil)
+	if f, ok := errors.AsType[*failure](err); ok {
+		if more, err = r.attempt(ctx, p, commands[:f.at], f); err == nil {
+			r.logFailure(ctx, f)
+		}
+	}
+	return more, err
+}
+
+// attempt makes the transaction of one attempt: commands are applied, and p goes on with what is behind them: nothing, more of them, or
+// the command that failed. It returns whether more are left.
+func (r *Runner) attempt(ctx context.Context, p *parked, commands []*record.Record, failed *failure) (more bool, err error) {
+	projection := r.names[p.projection]
+	err = r.step(ctx, "", func(tx driver.Tx, next *state) error {
+		if len(commands) > 0 {
+			bound, err := projection.Begin(ctx, tx, p.share.scope(), readmodel.Live)
+			if err != nil {
+				return err
+			}
+			for i, cmd := range commands {
+				if err := applyOne(ctx, projection, bound, event{tenant: p.tenant, cmd: cmd}); err != nil {
+					if f, ok := errors.AsType[*failure](err); ok {
+						f.at = i
+					}
+					return err
+				}
+			}
+			if err := tx.As(ctx, driver.All); err != nil {
+				return err
+			}
+		}
+		still := *p
+		more = false
+		switch {
+		case failed != nil:
+			if failed.event.cmd.Version != p.Version { // some were applied: it is another command's first attempt
+				still.Version, still.Attempts = failed.event.cmd.Version, 0
+			}
+			next.parked[p.place] = r.failed(still, failed.err)
+			return next.parked[p.place].put(ctx, tx, readmodel.Live)
+		case len(commands) == batch && commands[batch-1].Version < p.Latest:
+			more = true
+			still.Version, still.Attempts = commands[batch-1].Version+1, 0
+			next.parked[p.place] = &still
+			return still.put(ctx, tx, readmodel.Live)
+		}
+		delete(next.parked, p.place)
+		return p.remove(ctx, tx)
+	})
+	return more, err
+}
+
+// Parked is a record of which a command could not be applied. It and those after it wait.
+type Parked struct {
+	Projection string      `json:"projection"`
+	TenantCode string      `json:"tenantCode"`
+	PK         string      `json:"pk"`
+	SK         string      `json:"sk"`
+	Version    int64       `json:"version"` // the command that failed
+	Latest     int64       `json:"latest"`  // the last one that waits
+	Attempts   int         `json:"attempts"`
+	Reason     string      `json:"reason"`
+	Next       record.Time `json:"next,omitzero"` // of the next attempt; none waits for an operator
+}
+
+// Parked returns what waits, of every tenant and projection, ordered by them. It needs the System capability.
+func (r *Runner) Parked(ctx context.Context, sys scope.System) ([]Parked, error) {
+	if err := sys.Note(ctx); err != nil {
+		return nil, err
+	}
+	var out []Parked
+	err := r.db.Read(ctx, func(tx driver.Tx) error {
+		s, err := load(ctx, tx)
+		if err != nil {
+			return err
+		}
+		for _, p := range s.parked {
+			shown := Parked{Projection: p.projection, TenantCode: p.tenant.String(), PK: p.pk, SK: p.sk, Version: p.Version, Latest: p.Latest, Attempts: p.Attempts, Reason: p.Reason}
+			if p.Next != 0 {
+				shown.Next = record.At(time.UnixMilli(p.Next))
+			}
+			out = append(out, shown)
+		}
+		return nil
+	})
+	slices.SortFunc(out, func(a, b Parked) int {
+		return slices.Compare([]string{a.TenantCode, a.Projection, a.PK, a.SK}, []string{b.TenantCode, b.Projection, b.PK, b.SK})
+	})
+	return out, err
+}
+
+// Retry gives a parked record its attempts back and has it tried at once, within a second where another process works. It
+// fails with fault.NotFound where the record does not wait for the projection.
+func (r *Runner) Retry(ctx context.Context, projection string, key record.Key) error {
+	return r.amend(ctx, projection, key, func(driver.Tx, *state, *parked) error { return nil })
+}
+
+// Skip gives up the command that failed, which is version, and goes on with the one after it; a rebuild leaves it out too. Of two operators who skip one command, one
+// does. It fails with fault.NotFound where that command does not wait for the projection.
+func (r *Runner) Skip(ctx context.Context, projection string, key record.Key, version int64) error {
+	return r.amend(ctx, projection, key, func(tx driver.Tx, next *state, p *parked) error {
+		if p.Version != version {
+			return notParked()
+		}
+		p.Version++
+		next.skipped[skip{p.place, version}] = true
+		row := []any{p.tenant.String(), p.projection, p.pk, p.sk, version}
+		return insert(ctx, tx, "upkeep_skipped", []string{"tenant_code", "projection", "pk", "sk", "version"}, [][]any{row}, "ON CONFLICT DO NOTHING")
+	})
+}
+
+func (r *Runner) amend(ctx context.Context, projection string, key record.Key, change func(driver.Tx, *state, *parked) error) error {
+	if err := r.enter(ctx); err != nil {
+		return err
+	}
+	err := r.retried(ctx, func() error {
+		return r.step(ctx, "", func(tx driver.Tx, next *state) error {
+			at := place{share{key.Tenant(), projection}, key.PK(), key.SK()}
+			waits, ok := next.parked[at]
+			if !ok {
+				return notParked()
+			}
+			p := *waits
+			if err := change(tx, next, &p); err != nil {
+				return err
+			}
+			p.Attempts, p.Next = 0, r.cfg.Now().UnixMilli()
+			if p.Version > p.Latest {
+				delete(next.parked, at)
+				return p.remove(ctx, tx)
+			}
+			next.parked[at] = &p
+			return p.put(ctx, tx, readmodel.Live)
+		})
+	})
+	r.leave()
+	nudge(r.wake)
+	return err
+}
+
+// retried calls do until no other process comes first. The caller is busy.
+func (r *Runner) retried(ctx context.Context, do func() error) error {
+	for {
+		if err := r.look(ctx); err != nil {
+			return err
+		}
+		if err := do(); !errors.Is(err, errOvertaken) || ctx.Err() != nil {
+			return err
+		}
+	}
+}
+
+func notParked() error {
+	return fault.New(fault.NotFound, "upkeep", "this command does not wait for this projection")
+}

@@ -1,0 +1,127 @@
+package upkeep
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/tenantry/tenantry/readmodel"
+	"github.com/tenantry/tenantry/storage/driver"
+)
+
+// register begins to keep the tables of projections that are new, and stops for those that are gone. What a new one has missed is
+// applied beside what goes on, as after a rebuild: its tables are empty at first.
+func (r *Runner) register(ctx context.Context) error {
+	return r.alone(ctx, func() error {
+		s, err := r.current(ctx)
+		if err != nil {
+			return err
+		}
+		var added, gone []string
+		for name := range r.names {
+			if !s.names[name] {
+				added = append(added, name)
+			}
+		}
+		for name := range s.names {
+			if r.names[name] == nil {
+				gone = append(gone, name)
+			}
+		}
+		if len(added)+len(gone) == 0 {
+			return nil
+		}
+		return r.step(ctx, "", func(tx driver.Tx, next *state) error {
+			for _, name := range gone {
+				if err := r.forget(ctx, tx, next, name); err != nil {
+					return err
+				}
+			}
+			for _, name := range added {
+				if err := r.begin(ctx, tx, next, name); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	})
+}
+
+// forget removes what is kept of a projection, but for its tables.
+func (r *Runner) forget(ctx context.Context, tx driver.Tx, next *state, name string) error {
+	delete(next.names, name)
+	for at := range next.parked {
+		if at.projection == name {
+			delete(next.parked, at)
+		}
+	}
+	for at := range next.skipped {
+		if at.projection == name {
+			delete(next.skipped, at)
+		}
+	}
+	for s := range next.held {
+		if s.projection == name {
+			delete(next.held, s)
+		}
+	}
+	if _, err := tx.Exec(ctx, "DELETE FROM upkeep_projection WHERE name = $1", name); err != nil {
+		return err
+	}
+	for _, t := range []string{"upkeep_parked", "upkeep_parked" + shadow, "upkeep_skipped", "upkeep_rebuild", "upkeep_difference"} {
+		if _, err := tx.Exec(ctx, "DELETE FROM "+t+" WHERE projection = $1", name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// begin empties the tables of a projection, and has its events of every tenant so far applied from the beginning.
+func (r *Runner) begin(ctx context.Context, tx driver.Tx, next *state, name string) error {
+	for _, t := range r.tables[name] {
+		for _, side := range []readmodel.Place{readmodel.Live, readmodel.Shadow} {
+			if _, err := tx.Exec(ctx, "DELETE FROM "+t.in(side)); err != nil {
+				return err
+			}
+		}
+	}
+	if next.position != "" {
+		all := share{projection: name}
+		next.held[all] = ""
+		if err := insert(ctx, tx, "upkeep_rebuild", rebuildColumns, [][]any{r.rebuildRow(all, stateRelease, false)}, ""); err != nil {
+			return err
+		}
+	}
+	next.names[name] = true
+	return insert(ctx, tx, "upkeep_projection", []string{"name"}, [][]any{{name}}, "")
+}
+
+var rebuildColumns = []string{"tenant_code", "projection", "state", "audit", "position", "held", "compared", "different", "reason", "asked_at", "changed_at"}
+
+func (r *Runner) rebuildRow(s share, state string, audit bool) []any {
+	now := r.cfg.Now().UnixMilli()
+	return []any{s.code(), s.projection, state, audit, "", "", int64(0), int64(0), "", now, now}
+}
+
+// ask asks for rebuilds of shares; one that is under way stays as it is, and counts for no other.
+func (r *Runner) ask(ctx context.Context, shares []share, audit bool, reason string) (asked int, err error) {
+	rows := make([][]any, len(shares))
+	for i, s := range shares {
+		rows[i] = r.rebuildRow(s, stateAsked, audit)
+		rows[i][8] = reason
+	}
+	err = r.db.Write(ctx, func(tx driver.Tx) error {
+		asked = 0
+		if err := tx.As(ctx, driver.All); err != nil {
+			return err
+		}
+		return values(rows, func(parameters string, args []any) error {
+			n, err := tx.Exec(ctx, fmt.Sprintf(`INSERT INTO upkeep_rebuild (%s) VALUES %s ON CONFLICT (tenant_code, projection) DO UPDATE SET
+				state = excluded.state, audit = excluded.audit, position = '', held = '', compared = 0, different = 0, reason = excluded.reason,
+				asked_at = excluded.asked_at, changed_at = excluded.changed_at WHERE upkeep_rebuild.state = '%s'`, selection(rebuildColumns), parameters, stateDone), args...)
+			asked += int(n)
+			return err
+		})
+	})
+	nudge(r.wake)
+	return asked, err
+}

@@ -1,0 +1,352 @@
+package upkeep
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/tenantry/tenantry/fault"
+	"github.com/tenantry/tenantry/internal/scope"
+	"github.com/tenantry/tenantry/record"
+	"github.com/tenantry/tenantry/storage/driver"
+	"github.com/tenantry/tenantry/tenant"
+)
+
+// Status is where the read model stands.
+type Status struct {
+	Position    string       `json:"position"`  // everything up to it is applied, or parked
+	End         string       `json:"end"`       // of the feed
+	AppliedAt   record.Time  `json:"appliedAt"` // when the position moved last
+	Projections []Projection `json:"projections"`
+	Rebuilds    []Rebuild    `json:"rebuilds"` // the last of each tenant and projection, ordered by them
+}
+
+// Projection is what waits for one projection, of all tenants.
+type Projection struct {
+	Name   string   `json:"name"`
+	Type   string   `json:"type"` // of entities; "" for all
+	Tables []string `json:"tables"`
+	Aside  int      `json:"aside"`  // records that wait for another attempt
+	Parked int      `json:"parked"` // records that wait for an operator
+}
+
+// Rebuild is what became of a rebuild, or of an audit.
+type Rebuild struct {
+	TenantCode  string       `json:"tenantCode"`
+	Projection  string       `json:"projection"`
+	State       string       `json:"state" enum:"asked,replay,held,release,clear,done"`
+	Audit       bool         `json:"audit"`
+	Position    string       `json:"position"`  // up to which the log was applied anew
+	Compared    int64        `json:"compared"`  // rows, of both sides
+	Different   int64        `json:"different"` // rows
+	Reason      string       `json:"reason"`
+	AskedAt     record.Time  `json:"askedAt"`
+	ChangedAt   record.Time  `json:"changedAt"`
+	Differences []Difference `json:"differences,omitempty"` // at most 1000
+}
+
+// Status returns where the read model stands. It needs the System capability.
+func (r *Runner) Status(ctx context.Context, sys scope.System) (Status, error) {
+	if err := sys.Note(ctx); err != nil {
+		return Status{}, err
+	}
+	end, err := r.across.End(ctx)
+	if err != nil {
+		return Status{}, err
+	}
+	out := Status{End: string(end), Projections: []Projection{}, Rebuilds: []Rebuild{}}
+	err = r.db.Read(ctx, func(tx driver.Tx) error {
+		s, err := load(ctx, tx)
+		if err != nil {
+			return err
+		}
+		out.Position = string(s.position)
+		for _, p := range r.projections {
+			shown := Projection{Name: p.Name, Type: p.Type.String(), Tables: p.Tables}
+			for at, waits := range s.parked {
+				switch {
+				case at.projection != p.Name:
+				case waits.Next == 0:
+					shown.Parked++
+				default:
+					shown.Aside++
+				}
+			}
+			out.Projections = append(out.Projections, shown)
+		}
+		err = tx.Query(ctx, func(row driver.Row) error {
+			var at int64
+			err := row.Scan(&at)
+			out.AppliedAt = record.At(time.UnixMilli(at))
+			return err
+		}, "SELECT applied_at FROM upkeep_position WHERE name = 'live'")
+		if err != nil {
+			return err
+		}
+		out.Rebuilds, err = rebuildsShown(ctx, tx, "", nil)
+		return err
+	})
+	return out, err
+}
+
+// rebuildsShown returns the rebuilds for which condition holds, "" for all.
+func rebuildsShown(ctx context.Context, tx driver.Tx, condition string, args []any) ([]Rebuild, error) {
+	out := []Rebuild{}
+	err := tx.Query(ctx, func(row driver.Row) error {
+		var b Rebuild
+		var asked, changed int64
+		err := row.Scan(&b.TenantCode, &b.Projection, &b.State, &b.Audit, &b.Position, &b.Compared, &b.Different, &b.Reason, &asked, &changed)
+		b.AskedAt, b.ChangedAt = record.At(time.UnixMilli(asked)), record.At(time.UnixMilli(changed))
+		out = append(out, b)
+		return err
+	}, `SELECT tenant_code, projection, state, audit, position, compared, different, reason, asked_at, changed_at FROM upkeep_rebuild `+condition+` ORDER BY tenant_code, projection`, args...)
+	return out, err
+}
+
+// Tenant is how far one tenant is.
+type Tenant struct {
+	TenantCode string      `json:"tenantCode"`
+	Position   string      `json:"position"`  // of its last command that was applied
+	AppliedAt  record.Time `json:"appliedAt"` // when
+	LagMillis  int64       `json:"lagMillis"` // how long after it was published
+	Applied    int64       `json:"applied"`   // commands
+	Errors     int64       `json:"errors"`    // of projections
+	Waiting    int64       `json:"waiting"`   // records that wait for an attempt or an operator
+	Held       bool        `json:"held"`      // a rebuild is about to be put in place, or a new projection catches up
+}
+
+// Tenants returns how far tenants are, ordered by their codes, at most limit of them behind a code; those that were busiest for a limit
+// below 0. It needs the System capability.
+func (r *Runner) Tenants(ctx context.Context, sys scope.System, after tenant.Code, limit int) ([]Tenant, error) {
+	if err := sys.Note(ctx); err != nil {
+		return nil, err
+	}
+	query := tenantQuery + ` WHERE t.tenant_code > $1 ORDER BY t.tenant_code LIMIT $2`
+	args := []any{after.String(), limit}
+	if limit < 0 {
+		query, args = tenantQuery+` ORDER BY t.applied DESC LIMIT $1`, []any{-limit}
+	}
+	out := []Tenant{}
+	err := r.db.Read(ctx, func(tx driver.Tx) error {
+		if err := tx.As(ctx, driver.All); err != nil {
+			return err
+		}
+		return tx.Query(ctx, func(row driver.Row) error {
+			var t Tenant
+			var at int64
+			err := row.Scan(&t.TenantCode, &t.Position, &at, &t.LagMillis, &t.Applied, &t.Errors, &t.Waiting, &t.Held)
+			t.AppliedAt = record.At(time.UnixMilli(at))
+			out = append(out, t)
+			return err
+		}, query, args...)
+	})
+	return out, err
+}
+
+const tenantQuery = `SELECT t.tenant_code, t.position, t.applied_at, t.lag, t.applied, t.errors,
+	(SELECT count(*) FROM upkeep_parked p WHERE p.tenant_code = t.tenant_code),
+	EXISTS (SELECT 1 FROM upkeep_rebuild b WHERE b.tenant_code IN (t.tenant_code, '*') AND b.state IN ('` + stateHeld + `', '` + stateRelease + `'))
+	FROM upkeep_tenant t`
+
+// Count is how many records a tenant has of an entity type.
+type Count struct {
+	TenantCode string
+	Type       record.EntityType
+	Live       int64
+}
+
+// Counts returns how many records each tenant has of each entity type, deleted ones left out, ordered by both. It needs the System
+// capability.
+func (r *Runner) Counts(ctx context.Context, sys scope.System) ([]Count, error) {
+	var out []Count
+	err := r.counted(ctx, sys, func(row driver.Row) error {
+		var c Count
+		var kind string
+		if err := row.Scan(&c.TenantCode, &kind, &c.Live); err != nil {
+			return err
+		}
+		var err error
+		c.Type, err = record.ParseEntityType(kind)
+		out = append(out, c)
+		return err
+	}, "SELECT tenant_code, type, live FROM upkeep_counter")
+	slices.SortFunc(out, func(a, b Count) int {
+		return slices.Compare([]string{a.TenantCode, a.Type.String()}, []string{b.TenantCode, b.Type.String()})
+	})
+	return out, err
+}
+
+// Created is how many records a tenant got of an entity type on one day.
+type Created struct {
+	TenantCode string
+	Type       record.EntityType
+	Day        string // 2006-01-02, UTC
+	Records    int64
+}
+
+// Created returns how many records each tenant got of each entity type on each day from a day on to another, both inclusive, ordered by
+// day, tenant and type. Records that were deleted since count. It needs the System capability.
+func (r *Runner) Created(ctx context.Context, sys scope.System, from, to time.Time) ([]Created, error) {
+	var out []Created
+	err := r.counted(ctx, sys, func(row driver.Row) error {
+		var c Created
+		var kind string
+		if err := row.Scan(&c.TenantCode, &kind, &c.Day, &c.Records); err != nil {
+			return err
+		}
+		var err error
+		c.Type, err = record.ParseEntityType(kind)
+		out = append(out, c)
+		return err
+	}, "SELECT tenant_code, type, day, records FROM upkeep_created WHERE day >= $1 AND day <= $2", from.UTC().Format(time.DateOnly), to.UTC().Format(time.DateOnly))
+	slices.SortFunc(out, func(a, b Created) int {
+		return slices.Compare([]string{a.Day, a.TenantCode, a.Type.String()}, []string{b.Day, b.TenantCode, b.Type.String()})
+	})
+	return out, err
+}
+
+func (r *Runner) counted(ctx context.Context, sys scope.System, each func(driver.Row) error, query string, args ...any) error {
+	if err := sys.Note(ctx); err != nil {
+		return err
+	}
+	return r.db.Read(ctx, func(tx driver.Tx) error {
+		if err := tx.As(ctx, driver.All); err != nil {
+			return err
+		}
+		return tx.Query(ctx, each, query, args...)
+	})
+}
+
+// patience is how long Wait waits, and lookEvery how often it looks where another process works.
+const (
+	patience  = 5 * time.Second
+	lookEvery = 20 * time.Millisecond
+)
+
+// Wait returns when what is read of sc's tenant has everything up to a position that a command returned. It fails with fault.Behind
+// where that takes more than 5 seconds, and with fault.InvalidCursor for a position that the feed does not have.
+func (r *Runner) Wait(ctx context.Context, sc scope.Scope, at driver.Position) error {
+	if err := sc.Check(); err != nil {
+		return err
+	}
+	end, err := r.across.End(ctx)
+	if err != nil {
+		return err
+	}
+	if _, err := at.Number(); err != nil {
+		return err
+	}
+	if at.Compare(end) > 0 {
+		return fault.New(fault.InvalidCursor, "upkeep.Wait", "the position is not one that a command returned")
+	}
+	deadline := time.NewTimer(patience)
+	defer deadline.Stop()
+	for {
+		moved := r.movement()
+		come, err := r.come(ctx, sc.Tenant())
+		if err != nil || at.Compare(come) <= 0 {
+			return err
+		}
+		select {
+		case <-moved:
+		case <-time.After(lookEvery):
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-deadline.C:
+			behind := fault.New(fault.Behind, "upkeep.Wait", "the read model has not come to this position yet; retry")
+			behind.RetryAfter = time.Second
+			return behind
+		}
+	}
+}
+
+// come returns how far what is read of a tenant is.
+func (r *Runner) come(ctx context.Context, code tenant.Code) (least driver.Position, err error) {
+	err = r.db.Read(ctx, func(tx driver.Tx) error {
+		if err := tx.As(ctx, driver.All); err != nil {
+			return err
+		}
+		first := true
+		return tx.Query(ctx, func(row driver.Row) error {
+			var text string
+			if err := row.Scan(&text); err != nil {
+				return err
+			}
+			if at := driver.Position(text); first || at.Compare(least) < 0 {
+				least, first = at, false
+			}
+			return nil
+		}, `SELECT position FROM upkeep_position WHERE name = 'live' UNION ALL
+			SELECT held FROM upkeep_rebuild WHERE tenant_code IN ($1, '*') AND state IN ($2, $3)`, code.String(), stateHeld, stateRelease)
+	})
+	return least, err
+}
+
+// Ask asks for a rebuild of what a projection keeps of a tenant, or an audit, which changes nothing; the zero Code asks for all
+// tenants, "" for all projections and the counters. It returns of how many: one that is under way is not begun again. It
+// fails with fault.NotFound where there is no projection of the name, or nothing of the tenant.
+func (r *Runner) Ask(ctx context.Context, sys scope.System, code tenant.Code, projection, reason string, audit bool) (int, error) {
+	if err := sys.Note(ctx); err != nil {
+		return 0, err
+	}
+	names := []string{projection}
+	if projection == "" {
+		names = []string{Counters}
+		for _, p := range r.projections {
+			names = append(names, p.Name)
+		}
+	} else if r.names[projection] == nil && projection != Counters {
+		return 0, fault.New(fault.NotFound, "upkeep", "there is no projection of this name")
+	}
+	var shares []share
+	err := r.counted(ctx, sys, func(row driver.Row) error {
+		var text string
+		if err := row.Scan(&text); err != nil {
+			return err
+		}
+		t, err := tenant.Parse(text)
+		for _, name := range names {
+			shares = append(shares, share{t, name})
+		}
+		return err
+	}, "SELECT tenant_code FROM upkeep_tenant WHERE $1 = '' OR tenant_code = $1", code.String())
+	if err != nil {
+		return 0, err
+	}
+	if len(shares) == 0 && !code.IsZero() {
+		return 0, fault.New(fault.NotFound, "upkeep", "nothing was published in this tenant")
+	}
+	return r.ask(ctx, shares, audit, reason)
+}
+
+// Rebuilds returns what became of the last rebuild or audit of each projection of a tenant, with what differed. It needs
+// the System capability.
+func (r *Runner) Rebuilds(ctx context.Context, sys scope.System, code tenant.Code) ([]Rebuild, error) {
+	sc, err := sys.Enter(ctx, code, time.Time{})
+	if err != nil {
+		return nil, err
+	}
+	var out []Rebuild
+	err = r.db.Read(ctx, func(tx driver.Tx) error {
+		if err := tx.As(ctx, driver.All); err != nil {
+			return err
+		}
+		if out, err = rebuildsShown(ctx, tx, "WHERE tenant_code = $1", []any{sc.Tenant().String()}); err != nil {
+			return err
+		}
+		return tx.Query(ctx, func(row driver.Row) error {
+			var projection, name, key, columns string
+			if err := row.Scan(&projection, &name, &key, &columns); err != nil {
+				return err
+			}
+			kind, rest, _ := strings.Cut(columns, " ")
+			i := slices.IndexFunc(out, func(b Rebuild) bool { return b.Projection == projection })
+			if i >= 0 {
+				out[i].Differences = append(out[i].Differences, Difference{Table: name, Key: strings.Split(key, "\n"), Columns: strings.Fields(rest), Kind: kind})
+			}
+			return nil
+		}, "SELECT projection, name, row_key, columns FROM upkeep_difference WHERE tenant_code = $1 ORDER BY projection, number", sc.Tenant().String())
+	})
+	return out, err
+}
