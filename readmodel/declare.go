@@ -257,7 +257,7 @@ func (t *table) put(ctx context.Context, tx *Tx, cmd *record.Record, values refl
 		attributes = "{}"
 	}
 	args := make([]any, 0, len(t.columns))
-	args = append(args, tx.sc.Tenant().String(), cmd.PK, cmd.SK, cmd.Code, cmd.Name, cmd.Version, cmd.IsDeleted,
+	args = append(args, tx.sc.Tenant().String(), cmd.PK, cmd.SK, textOf(cmd.Code), textOf(cmd.Name), cmd.Version, cmd.IsDeleted,
 		momentOf(cmd.CreatedAt), cmd.CreatedBy, momentOf(cmd.UpdatedAt), cmd.UpdatedBy, attributes)
 	for _, f := range t.fields {
 		args = append(args, valueOf(values.FieldByIndex(f)))
@@ -316,8 +316,11 @@ func valueOf(v reflect.Value) any {
 	case reflect.Float64:
 		return v.Float()
 	}
-	return v.String()
+	return textOf(v.String())
 }
+
+// textOf returns a text for a column. PostgreSQL holds no NUL; what the column shows for one, the attributes have exactly.
+func textOf(s string) string { return strings.ReplaceAll(s, "\x00", "\ufffd") }
 
 // Project returns a projection that an application makes of the commands of an entity type, whose attributes are read as A, into tables.
 func Project[A any](name string, of record.EntityType, apply func(ctx context.Context, tx *Tx, cmd *record.Record, attributes A) error, tables ...Declared) Projection {
