@@ -10,8 +10,8 @@ import (
 	"unicode/utf8"
 )
 
-// MediaType is the type of tables that are saved as files, with column names in their first line.
-const MediaType = "text/csv; charset=utf-8; header=present"
+// mediaType is the type of tables that are saved as files, with column names in their first line.
+const mediaType = "text/csv; charset=utf-8; header=present"
 
 // sheet writes a table as CSV (RFC 4180), a row at a time. Text is always quoted, so that no other separator divides it, and begins
 // with an apostrophe where a spreadsheet would take it for a formula (OWASP ASVS 1.2.10). Numbers are written as they are.
