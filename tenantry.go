@@ -21,6 +21,7 @@ import (
 	"github.com/tenantry/tenantry/internal/scope"
 	"github.com/tenantry/tenantry/members"
 	"github.com/tenantry/tenantry/projection"
+	"github.com/tenantry/tenantry/readmodel"
 	"github.com/tenantry/tenantry/record"
 	"github.com/tenantry/tenantry/records"
 	"github.com/tenantry/tenantry/route"
@@ -54,6 +55,12 @@ type Config struct {
 
 	// Handlers run after commands. Defaults to none.
 	Handlers []projection.Registration
+
+	// Model is the read model: tables that follow commands, whose entity types have unique codes where their tables do. Defaults to none.
+	Model *readmodel.Model
+
+	// ReadModel is the database of the read model: SQLite or PostgreSQL. Defaults to the store's own, for stores of these two.
+	ReadModel driver.Source
 
 	// HandlerTerm is the term of the leases that let one process at a time run a handler: see projection.Config. Defaults to 4 s.
 	HandlerTerm time.Duration
@@ -121,6 +128,7 @@ type App struct {
 	events   *events.Hub
 	dir      *tenants.Directory
 	routes   []route.Operation
+	model    model
 
 	stop    context.CancelFunc
 	working sync.WaitGroup
@@ -164,7 +172,7 @@ func (a *App) open(ctx context.Context) (err error) {
 		return fault.New(fault.InvalidRequest, "tenantry.Open", "the %s store is shared by several processes, which need the same keys for tokens and cursors; "+
 			"set Config.MasterKey, or Config.Keyring", cfg.Store.Name())
 	}
-	if a.entities, err = entity.NewRegistry(cfg.ClosedEntities, slices.Concat(cfg.Entities, Declarations())...); err != nil {
+	if a.entities, err = entity.NewRegistry(cfg.ClosedEntities, cfg.declared()...); err != nil {
 		return err
 	}
 	if a.store, err = storage.Open(ctx, cfg.Store, storage.Options{Shared: a.entities.Shared, Observe: cfg.Observe}); err != nil {
@@ -178,6 +186,9 @@ func (a *App) open(ctx context.Context) (err error) {
 		return err
 	}
 	a.data = data.New(a.store, cursors)
+	if a.model, err = a.openModel(ctx, cursors); err != nil {
+		return err
+	}
 	a.tail = feed.New(a.store, cfg.Log)
 	revocations := members.NewRevocations(a.data, a.tail)
 	if a.verifier, err = auth.NewVerifier(auth.Config{Keyring: a.cfg.Keyring, Issuers: cfg.Issuers, CrossTenantRoles: cfg.CrossTenantRoles,
@@ -256,6 +267,9 @@ func (a *App) moduleOf(t record.EntityType) string {
 // Start begins what runs beside requests: handlers, event streams, and following what other processes change. It returns at once;
 // Close ends it.
 func (a *App) Start(ctx context.Context) error {
+	if err := a.model.migrate(ctx); err != nil {
+		return err
+	}
 	ctx, a.stop = context.WithCancel(context.WithoutCancel(ctx))
 	if err := a.runner.Start(ctx); err != nil {
 		return err
@@ -282,8 +296,9 @@ func (a *App) Close() error {
 		if a.verifier != nil {
 			a.verifier.Close()
 		}
+		a.closed = a.model.close()
 		if a.store != nil {
-			a.closed = a.store.Close()
+			a.closed = errors.Join(a.closed, a.store.Close())
 		}
 	})
 	return a.closed

@@ -35,6 +35,9 @@ type Options struct {
 
 	// Indexes are the columns of further indexes, each behind the tenant's. Defaults to those that the tags say.
 	Indexes [][]string
+
+	// Across are the columns of indexes that do not begin with the tenant, for queries over all tenants. Defaults to none.
+	Across [][]string
 }
 
 // Table is a declared table whose own columns are the tagged fields of T. It is immutable and may be used concurrently.
@@ -77,11 +80,12 @@ type column struct {
 	Null bool
 }
 
-// index is an index of a table, which begins with the tenant; unique among its live rows.
+// index is an index of a table, which begins with the tenant; a unique one holds its live rows.
 type index struct {
 	Columns []string
 	Unique  bool
 	Coded   bool // rows without a code are no part of it
+	Across  bool // it does not begin with the tenant
 }
 
 // base are the columns that every table has.
@@ -150,15 +154,20 @@ func (t *table) declare(of reflect.Type) error {
 		t.columns, t.fields = append(t.columns, column{name, k, null}), append(t.fields, f.Index)
 	}
 	for _, names := range t.opts.Indexes {
-		for _, name := range names {
+		t.indexes = append(t.indexes, index{Columns: names})
+	}
+	for _, names := range t.opts.Across {
+		t.indexes = append(t.indexes, index{Columns: names, Across: true})
+	}
+	for _, i := range t.indexes {
+		for _, name := range i.Columns {
 			if t.column(name) == nil || name == driver.TenantColumn {
 				return wrong("an index names the column %q, which it has not; the tenant's comes by itself", name)
 			}
 		}
-		if len(names) == 0 {
+		if len(i.Columns) == 0 {
 			return wrong("an index has no column")
 		}
-		t.indexes = append(t.indexes, index{Columns: names})
 	}
 	t.prepare()
 	return nil

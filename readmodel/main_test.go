@@ -68,7 +68,7 @@ func must(t testing.TB, err error) {
 
 func same(t testing.TB, what string, got, want any) {
 	t.Helper()
-	if diff := cmp.Diff(want, got, cmp.AllowUnexported(record.Time{})); diff != "" {
+	if diff := cmp.Diff(want, got, cmp.AllowUnexported(record.Time{}, record.EntityType{})); diff != "" {
 		t.Errorf("%s (-want +got):\n%s", what, diff)
 	}
 }

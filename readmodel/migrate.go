@@ -214,6 +214,9 @@ func (t *table) statements(name string, generation int64, d driver.Dialect) []st
 	all := []string{"CREATE TABLE " + quote(name) + " (" + strings.Join(lines, ", ") + ")"}
 	for n, i := range t.indexes {
 		columns, unique, where := []string{driver.TenantColumn}, "", ""
+		if i.Across {
+			columns = nil
+		}
 		for _, c := range i.Columns {
 			order := ""
 			if t.column(c).Null && d == driver.PostgreSQL {

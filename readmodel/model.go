@@ -64,6 +64,17 @@ func (m *Model) validate() error {
 // Projections returns the projections, in the order of their declaration.
 func (m *Model) Projections() []Projection { return slices.Clone(m.projections) }
 
+// UniqueCodes returns the entity types whose live records have codes of their own in each tenant, because their tables do.
+func (m *Model) UniqueCodes() []record.EntityType {
+	var types []record.EntityType
+	for _, t := range m.tables {
+		if !t.opts.EntityType.IsZero() && !t.opts.DuplicateCodes {
+			types = append(types, t.opts.EntityType)
+		}
+	}
+	return types
+}
+
 func (m *Model) table(name string) *table {
 	if i := slices.IndexFunc(m.tables, func(t *table) bool { return t.name == name }); i >= 0 {
 		return m.tables[i]

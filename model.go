@@ -1,0 +1,75 @@
+package tenantry
+
+import (
+	"context"
+	"slices"
+
+	"github.com/tenantry/tenantry/entity"
+	"github.com/tenantry/tenantry/fault"
+	"github.com/tenantry/tenantry/internal/scope"
+	"github.com/tenantry/tenantry/readmodel"
+	"github.com/tenantry/tenantry/storage"
+	"github.com/tenantry/tenantry/storage/driver"
+)
+
+// model is the read model of an App. The zero model is none.
+type model struct {
+	declared   *readmodel.Model
+	relational driver.Relational
+	database   *readmodel.Database
+	closing    func() error // of a database of its own
+}
+
+// openModel opens the read model's database: that of the Config, else the store's own.
+func (a *App) openModel(ctx context.Context, cursors *storage.Cursors) (m model, err error) {
+	m.declared = a.cfg.Model
+	if m.declared == nil {
+		return m, nil
+	}
+	if a.cfg.ReadModel.Name() != "" {
+		m.relational, m.closing, err = storage.OpenRelational(ctx, scope.NewRoot(), a.cfg.ReadModel)
+	} else if db, ok := a.store.Relational(scope.NewRoot()); ok {
+		m.relational = db
+	} else {
+		err = fault.New(fault.InvalidRequest, "tenantry.Open", "the %s store holds no read model; set Config.ReadModel to a SQLite or PostgreSQL database for it", a.store.Engine())
+	}
+	m.database = readmodel.NewDatabase(readmodel.Config{Model: m.declared, Relational: m.relational, Cursors: cursors, Shared: a.entities.Shared})
+	return m, err
+}
+
+// migrate brings the tables up to date.
+func (m model) migrate(ctx context.Context) error {
+	if m.declared == nil {
+		return nil
+	}
+	_, err := m.declared.Migrate(ctx, m.relational)
+	return err
+}
+
+func (m model) close() error {
+	if m.closing == nil {
+		return nil
+	}
+	return m.closing()
+}
+
+// ReadModel returns the read model, nil where the Config has none.
+func (a *App) ReadModel() *readmodel.Database { return a.model.database }
+
+// declared returns the entity types of the App: the Config's and the modules', with unique codes where the read model's tables have
+// them.
+func (c Config) declared() []entity.Type {
+	types := slices.Concat(c.Entities, Declarations())
+	if c.Model == nil {
+		return types
+	}
+	for _, name := range c.Model.UniqueCodes() {
+		i := slices.IndexFunc(types, func(t entity.Type) bool { return t.Name == name })
+		if i < 0 {
+			types = append(types, entity.Type{Name: name})
+			i = len(types) - 1
+		}
+		types[i].UniqueCode = true
+	}
+	return types
+}
