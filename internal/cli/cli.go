@@ -44,6 +44,7 @@ type verbs struct {
 	Setting    settingVerb `cmd:"" help:"Show, change and explain the settings of tenants."`
 	Me         me          `cmd:"" help:"Show who the caller is."`
 	Data       dataVerb    `cmd:"" help:"Read and write records."`
+	Report     reportVerb  `cmd:"" help:"Count the records of all tenants, or of one."`
 	Keys       keysVerb    `cmd:"" help:"List, rotate and retire the keys that sign tokens."`
 	Tables     tablesVerb  `cmd:"" help:"Create and check DynamoDB tables."`
 	Policy     policyVerb  `cmd:"" help:"Print what a database's own access control should say."`
