@@ -10,6 +10,8 @@ import (
 	"github.com/tenantry/tenantry/readmodel"
 	"github.com/tenantry/tenantry/storage"
 	"github.com/tenantry/tenantry/storage/driver"
+	"github.com/tenantry/tenantry/tenant"
+	"github.com/tenantry/tenantry/upkeep"
 )
 
 // model is the read model of an App. The zero model is none.
@@ -37,15 +39,6 @@ func (a *App) openModel(ctx context.Context, cursors *storage.Cursors) (m model,
 	return m, err
 }
 
-// migrate brings the tables up to date.
-func (m model) migrate(ctx context.Context) error {
-	if m.declared == nil {
-		return nil
-	}
-	_, err := m.declared.Migrate(ctx, m.relational)
-	return err
-}
-
 func (m model) close() error {
 	if m.closing == nil {
 		return nil
@@ -55,6 +48,18 @@ func (m model) close() error {
 
 // ReadModel returns the read model, nil where the Config has none.
 func (a *App) ReadModel() *readmodel.Database { return a.model.database }
+
+// Upkeep returns what keeps the read model, nil where the Config has none.
+func (a *App) Upkeep() *upkeep.Runner { return a.upkeep }
+
+// Reach returns when the read model has everything of a tenant, of all tenants for the zero Code, up to a position that a command
+// returned. It fails as upkeep.Runner.Wait does, and with fault.Unavailable where there is no read model.
+func (a *App) Reach(ctx context.Context, code tenant.Code, at driver.Position) error {
+	if a.upkeep == nil {
+		return fault.New(fault.Unavailable, "tenantry.Reach", "this installation keeps no read model; leave X-Tenantry-Position out")
+	}
+	return a.upkeep.Wait(ctx, code, at)
+}
 
 // declared returns the entity types of the App: the Config's and the modules', with unique codes where the read model's tables have
 // them.

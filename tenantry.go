@@ -30,6 +30,7 @@ import (
 	"github.com/tenantry/tenantry/storage/driver"
 	"github.com/tenantry/tenantry/tenant"
 	"github.com/tenantry/tenantry/tenants"
+	"github.com/tenantry/tenantry/upkeep"
 )
 
 // Config configures an App. Store is required; the zero value of everything else is its default.
@@ -117,6 +118,7 @@ type App struct {
 	commands *command.Service
 	data     *data.Service
 	runner   *projection.Runner
+	upkeep   *upkeep.Runner // nil without a read model
 	tenants  *tenants.Service
 	members  *members.Service
 	settings *settings.Service
@@ -195,7 +197,10 @@ func (a *App) open(ctx context.Context) (err error) {
 		Revocations: revocations, Now: cfg.Now, Log: cfg.Log}); err != nil {
 		return err
 	}
-	return a.build(cursors, revocations)
+	if err := a.build(cursors, revocations); err != nil || a.upkeep == nil {
+		return err
+	}
+	return a.upkeep.Open(ctx)
 }
 
 // build makes the services, each of those it needs.
@@ -230,6 +235,9 @@ func (a *App) build(cursors *storage.Cursors, revocations *members.Revocations) 
 	failed = errors.Join(failed, err)
 	a.events = events.New(events.Config{Store: a.store, Entities: a.entities, Cursors: cursors, Log: cfg.Log,
 		EndedBy: func(t record.EntityType, sk string) bool { return t == tenants.EntityType() && sk == tenants.Master }})
+	if a.model.declared != nil {
+		a.upkeep = upkeep.New(upkeep.Config{Store: a.store, Database: a.model.relational, Model: cfg.Model, Leases: keeper("LEASE"), Term: cfg.HandlerTerm, Log: cfg.Log, Now: cfg.Now})
+	}
 	a.routes = a.modules()
 	return failed
 }
@@ -245,6 +253,7 @@ func (a *App) modules() []route.Operation {
 	ops = append(ops, (&records.Routes{Entities: a.entities, Commands: a.commands, Data: a.data, Waiting: a.runner.Waiting}).Operations()...)
 	ops = append(ops, a.audit.Operations()...)
 	ops = append(ops, a.events.Operations()...)
+	ops = append(ops, (&upkeep.Routes{Handlers: a.runner, ReadModel: a.upkeep}).Operations()...)
 	return append(ops, a.cfg.Routes...)
 }
 
@@ -264,12 +273,9 @@ func (a *App) moduleOf(t record.EntityType) string {
 	return typ.In()
 }
 
-// Start begins what runs beside requests: handlers, event streams, and following what other processes change. It returns at once;
+// Start begins what runs beside requests: handlers, the read model, event streams, and following what other processes change. It returns at once;
 // Close ends it.
 func (a *App) Start(ctx context.Context) error {
-	if err := a.model.migrate(ctx); err != nil {
-		return err
-	}
 	ctx, a.stop = context.WithCancel(context.WithoutCancel(ctx))
 	if err := a.runner.Start(ctx); err != nil {
 		return err
@@ -277,6 +283,9 @@ func (a *App) Start(ctx context.Context) error {
 	run, err := a.tail.Start(ctx)
 	if err != nil {
 		return err
+	}
+	if a.upkeep != nil {
+		a.upkeep.Start(ctx)
 	}
 	a.working.Go(run)
 	a.working.Go(func() { a.events.Run(ctx) })
@@ -291,6 +300,9 @@ func (a *App) Close() error {
 		}
 		if a.runner != nil {
 			a.runner.Close()
+		}
+		if a.upkeep != nil {
+			a.upkeep.Close()
 		}
 		a.working.Wait()
 		if a.verifier != nil {

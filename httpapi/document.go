@@ -126,6 +126,9 @@ func parameters(op route.Operation) []*huma.Param {
 	if op.Method != http.MethodGet {
 		header("Idempotency-Key", "1 to 255 printable ASCII characters; the operation happens once under it")
 	}
+	if op.Follows {
+		header(positionHeader, "a position that a command returned: the answer has everything up to it, or is 503 behind")
+	}
 	if op.Streams {
 		header("Last-Event-ID", "the ID of the last event that was seen: the stream goes on behind it")
 	}
@@ -161,7 +164,7 @@ func responses(registry huma.Registry, op route.Operation, problem *huma.Schema)
 			text := &huma.Schema{Type: huma.TypeString}
 			response.Headers = map[string]*huma.Param{"ETag": {Description: "the record's version, quoted", Schema: text}}
 			if op.Method != http.MethodGet {
-				response.Headers["X-Tenantry-Position"] = &huma.Param{Description: "the place in the change feed", Schema: text}
+				response.Headers[positionHeader] = &huma.Param{Description: "the place in the change feed", Schema: text}
 			}
 		}
 		out[strconv.Itoa(status)] = response
@@ -180,6 +183,10 @@ func responses(registry huma.Registry, op route.Operation, problem *huma.Schema)
 	}
 	for _, code := range []fault.Code{fault.TenantRequired, fault.TenantMismatch, fault.TenantSuspended, fault.RoleRequired} {
 		add(http.StatusForbidden, code)
+	}
+	if op.Follows {
+		add(fault.Behind.HTTPStatus(), fault.Behind)
+		add(fault.InvalidCursor.HTTPStatus(), fault.InvalidCursor)
 	}
 	add(http.StatusRequestURITooLong, fault.TooLarge)
 	add(http.StatusRequestHeaderFieldsTooLarge, fault.TooLarge)

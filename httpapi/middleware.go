@@ -196,7 +196,7 @@ func (h *Handler) cors(w http.ResponseWriter, r *http.Request) bool {
 		return false
 	}
 	header.Set("Access-Control-Allow-Methods", "GET, POST, PUT, PATCH, DELETE")
-	header.Set("Access-Control-Allow-Headers", "Authorization, Content-Type, Idempotency-Key, If-Match, If-None-Match, Last-Event-ID, X-Request-Id, X-Tenant-Code")
+	header.Set("Access-Control-Allow-Headers", "Authorization, Content-Type, Idempotency-Key, If-Match, If-None-Match, Last-Event-ID, X-Request-Id, X-Tenant-Code, X-Tenantry-Position")
 	header.Set("Access-Control-Max-Age", "600")
 	w.WriteHeader(http.StatusNoContent)
 	return true
@@ -245,7 +245,7 @@ func checkHead(r *http.Request) error {
 }
 
 // single are the headers that a request carries once at most.
-var single = []string{"Authorization", "Content-Encoding", "Content-Type", "Idempotency-Key", "If-Match", "If-None-Match", "Last-Event-Id", "X-Request-Id", guard.TenantHeader}
+var single = []string{"Authorization", "Content-Encoding", "Content-Type", "Idempotency-Key", "If-Match", "If-None-Match", "Last-Event-Id", "X-Request-Id", positionHeader, guard.TenantHeader}
 
 // unrepeated refuses headers of which two readers could read different ones.
 func (h *Handler) unrepeated(next http.HandlerFunc) http.HandlerFunc {

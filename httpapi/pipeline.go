@@ -10,6 +10,7 @@ import (
 	"github.com/tenantry/tenantry/fault"
 	"github.com/tenantry/tenantry/guard"
 	"github.com/tenantry/tenantry/route"
+	"github.com/tenantry/tenantry/storage/driver"
 	"github.com/tenantry/tenantry/tenant"
 )
 
@@ -35,6 +36,10 @@ func (h *Handler) operation(op *route.Operation) http.HandlerFunc {
 			h.refuse(w, r, call, err)
 			return
 		}
+		if err := h.follow(r, op, call); err != nil {
+			h.refuse(w, r, call, err)
+			return
+		}
 		c := route.NewCall(call.ask.Principal, call.grant, r, call.query, call.body, call.key)
 		answer := func() (route.Answer, error) { return op.Handle(r.Context(), c) }
 		if call.key != "" {
@@ -56,6 +61,18 @@ func (h *Handler) operation(op *route.Operation) http.HandlerFunc {
 		}
 		h.reply(w, r, a)
 	}
+}
+
+// positionHeader says where in the change feed a command stands, and, with a read, up to where it waits for the read model.
+const positionHeader = "X-Tenantry-Position"
+
+// follow waits until what an operation reads has come to the position that the request names.
+func (h *Handler) follow(r *http.Request, op *route.Operation, c *call) error {
+	values := r.Header[positionHeader]
+	if !op.Follows || len(values) == 0 {
+		return nil
+	}
+	return h.app.Reach(r.Context(), c.grant.Scope.Tenant(), driver.Position(values[0]))
 }
 
 // call is a request on its way through the checks.
@@ -270,7 +287,7 @@ func (h *Handler) reply(w http.ResponseWriter, r *http.Request, a route.Answer) 
 		}
 	}
 	if a.Position != "" {
-		header.Set("X-Tenantry-Position", string(a.Position))
+		header.Set(positionHeader, string(a.Position))
 	}
 	if a.Location != "" {
 		header.Set("Location", a.Location)

@@ -87,6 +87,9 @@ func New(app *tenantry.App, cfg Config) (*Handler, error) {
 	}
 	h := &Handler{app: app, cfg: cfg, mux: http.NewServeMux(), metrics: newMetrics(),
 		limits: newLimits(cfg.RateLimit), denied: newDenials(cfg.Log, cfg.Now)}
+	if keeper := app.Upkeep(); keeper != nil {
+		h.metrics.registry.MustRegister(readModelMetrics{keeper})
+	}
 	h.ending, h.end = context.WithCancel(context.Background())
 	var err error
 	if h.sealer, err = newSealer(app.Keyring().Secret("kept answers")); err != nil {

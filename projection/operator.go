@@ -16,6 +16,8 @@ import (
 type Parked struct {
 	Handler  string      `json:"handler"`
 	ID       string      `json:"id"`
+	PK       string      `json:"pk"`
+	SK       string      `json:"sk"`
 	Version  int64       `json:"version"` // the command that failed; those after it wait
 	Attempts int         `json:"attempts"`
 	Reason   string      `json:"reason"`
@@ -27,22 +29,37 @@ func (r *Runner) Parked(sc scope.Scope) ([]Parked, error) {
 	if err := sc.Check(); err != nil {
 		return nil, err
 	}
-	var out []Parked
-	for _, l := range r.lines {
-		out = append(out, l.parkedOf(sc)...)
-	}
-	slices.SortFunc(out, func(a, b Parked) int { return strings.Compare(a.ID+a.Handler, b.ID+b.Handler) })
-	return out, nil
+	return r.parkedIf(func(pk string) bool {
+		_, code, _, err := record.SplitPK(pk)
+		return err == nil && code == sc.Tenant()
+	}), nil
 }
 
-func (l *line) parkedOf(sc scope.Scope) (out []Parked) {
+// ParkedOfAll returns the records of all tenants that wait, ordered by ID. It needs the System capability.
+func (r *Runner) ParkedOfAll(ctx context.Context, sys scope.System) ([]Parked, error) {
+	if err := sys.Note(ctx); err != nil {
+		return nil, err
+	}
+	return r.parkedIf(func(string) bool { return true }), nil
+}
+
+// parkedIf returns the records whose PK is wanted.
+func (r *Runner) parkedIf(wanted func(pk string) bool) (out []Parked) {
+	for _, l := range r.lines {
+		out = append(out, l.parkedIf(wanted)...)
+	}
+	slices.SortFunc(out, func(a, b Parked) int { return strings.Compare(a.ID+a.Handler, b.ID+b.Handler) })
+	return out
+}
+
+func (l *line) parkedIf(wanted func(pk string) bool) (out []Parked) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, p := range l.aside {
-		if _, code, _, err := record.SplitPK(p.PK); err != nil || code != sc.Tenant() {
+		if !wanted(p.PK) {
 			continue
 		}
-		shown := Parked{Handler: l.reg.Name, ID: p.PK + record.Separator + p.SK, Version: p.Version, Attempts: p.Attempts, Reason: p.Reason}
+		shown := Parked{Handler: l.reg.Name, ID: p.PK + record.Separator + p.SK, PK: p.PK, SK: p.SK, Version: p.Version, Attempts: p.Attempts, Reason: p.Reason}
 		if p.Next != 0 {
 			shown.Next = record.At(time.UnixMilli(p.Next))
 		}

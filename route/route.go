@@ -64,6 +64,10 @@ type Operation struct {
 	// Versioned says that the operation takes If-Match and answers ETag and X-Tenantry-Position.
 	Versioned bool
 
+	// Follows says that the operation reads what follows commands, the read model: it takes X-Tenantry-Position, and waits until it has
+	// everything up to there of the tenant that it reaches, or of all.
+	Follows bool
+
 	// Streams says that the operation, a GET, answers with server-sent events: its Answer has a Stream. The caller's rights are
 	// checked again every second while it is open.
 	Streams bool

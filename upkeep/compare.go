@@ -46,7 +46,7 @@ func (t table) ofShare(s share) (condition string, args []any) {
 // compared returns the columns of t that are compared: not those that say how often and when something was tried.
 func (t table) compared() []string {
 	if t.name == parkedTable.name {
-		return []string{"projection", "pk", "sk", "stored_pk", "version", "latest"}
+		return []string{"tenant_code", "projection", "pk", "sk", "stored_pk", "version", "latest"}
 	}
 	return t.columns
 }
@@ -59,12 +59,14 @@ type comparison struct {
 
 type differing struct {
 	table
-	rows map[string]*pair // by key
+	rows  map[string]*pair // by key
+	limit int              // of rows that are kept; 0 for none
+	more  int64            // that are not kept
 }
 
 // pair is a row as it is read and as it was made anew, nil where there is none.
 type pair struct {
-	key        []any
+	key        []any // the tenant first
 	live, anew []any
 }
 
@@ -77,6 +79,9 @@ func (r *Runner) compare(ctx context.Context, b rebuild) (*comparison, error) {
 		}
 		for _, t := range r.tablesOf(b.projection) {
 			d := differing{table: t, rows: map[string]*pair{}}
+			if c.wholly(b) && t.name != parkedTable.name { // it is not put in place row by row
+				d.limit = maxDifferences
+			}
 			own, args := t.ofShare(b.share)
 			columns := selection(t.compared())
 			for _, side := range []readmodel.Place{readmodel.Live, readmodel.Shadow} {
@@ -110,13 +115,17 @@ func (d *differing) add(row driver.Row, side readmodel.Place) error {
 	if err := row.Scan(to...); err != nil {
 		return err
 	}
-	p := &pair{}
+	p := &pair{key: values[:1:1]}
 	for _, k := range d.key {
 		p.key = append(p.key, values[slices.Index(columns, k)])
 	}
-	name := d.keyText(p.key)
-	if found := d.rows[name]; found != nil {
+	name := keyText(p.key)
+	switch found := d.rows[name]; {
+	case found != nil:
 		p = found
+	case d.limit > 0 && len(d.rows) >= d.limit:
+		d.more++
+		return nil
 	}
 	if side == readmodel.Shadow {
 		p.anew = values
@@ -127,7 +136,7 @@ func (d *differing) add(row driver.Row, side readmodel.Place) error {
 	return nil
 }
 
-func (d *differing) keyText(key []any) string {
+func keyText(key []any) string {
 	var b strings.Builder
 	for _, v := range key {
 		b.WriteString(strconv.Quote(fmt.Sprint(v)))
@@ -138,7 +147,7 @@ func (d *differing) keyText(key []any) string {
 // difference says what a pair differs in.
 func (d *differing) difference(p *pair) Difference {
 	out := Difference{Table: strings.Trim(d.name, `"`), Kind: "different", Columns: []string{}}
-	for _, v := range p.key {
+	for _, v := range p.key[1:] {
 		out.Key = append(out.Key, fmt.Sprint(v))
 	}
 	switch {
@@ -169,7 +178,7 @@ func (c *comparison) keep(ctx context.Context, tx driver.Tx, b rebuild) error {
 			names = append(names, name)
 		}
 		slices.Sort(names)
-		different += int64(len(names))
+		different += int64(len(names)) + d.more
 		for _, name := range names[:min(len(names), maxDifferences-len(rows))] {
 			found := d.difference(d.rows[name])
 			rows = append(rows, []any{code, b.projection, int64(len(rows)), found.Table, strings.Join(found.Key, "\n"), found.Kind + " " + strings.Join(found.Columns, " ")})
@@ -183,23 +192,34 @@ func (c *comparison) keep(ctx context.Context, tx driver.Tx, b rebuild) error {
 }
 
 // putInPlace makes what is read of a share what its shadows are.
-func (c *comparison) putInPlace(ctx context.Context, tx driver.Tx, b rebuild) error {
+func (r *Runner) putInPlace(ctx context.Context, tx driver.Tx, b rebuild, c *comparison) error {
 	for _, d := range c.tables {
-		keys := make([][]any, 0, len(d.rows))
-		for _, p := range d.rows {
-			keys = append(keys, append([]any{b.tenant.String()}, p.key...))
+		if d.limit > 0 {
+			continue
 		}
-		key := selection(append([]string{"tenant_code"}, d.key...))
+		if err := d.putInPlace(ctx, tx); err != nil {
+			return err
+		}
+	}
+	if !c.wholly(b) {
+		return nil
+	}
+	return r.cfg.Model.Swap(ctx, tx, r.db.Dialect(), r.names[b.projection].Tables...)
+}
+
+// putInPlace replaces the rows that differ.
+func (d *differing) putInPlace(ctx context.Context, tx driver.Tx) error {
+	keys := make([][]any, 0, len(d.rows))
+	for _, p := range d.rows {
+		keys = append(keys, p.key)
+	}
+	key, columns := selection(append([]string{"tenant_code"}, d.key...)), selection(d.columns)
+	for _, statement := range []string{
+		fmt.Sprintf("DELETE FROM %s WHERE (%s) IN (VALUES ", d.name, key),
+		fmt.Sprintf("INSERT INTO %s (%s) SELECT %s FROM %s WHERE (%s) IN (VALUES ", d.name, columns, columns, d.shadow, key),
+	} {
 		err := values(keys, func(parameters string, args []any) error {
-			_, err := tx.Exec(ctx, fmt.Sprintf("DELETE FROM %s WHERE (%s) IN (VALUES %s)", d.name, key, parameters), args...)
-			return err
-		})
-		if err != nil {
-			return err
-		}
-		columns := selection(d.columns)
-		err = values(keys, func(parameters string, args []any) error {
-			_, err := tx.Exec(ctx, fmt.Sprintf("INSERT INTO %s (%s) SELECT %s FROM %s WHERE (%s) IN (VALUES %s)", d.name, columns, columns, d.shadow, key, parameters), args...)
+			_, err := tx.Exec(ctx, statement+parameters+")", args...)
 			return err
 		})
 		if err != nil {

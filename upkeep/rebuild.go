@@ -257,13 +257,17 @@ func (r *Runner) drain(ctx context.Context, b rebuild) error {
 	if err != nil {
 		return err
 	}
+	transact := r.db.Write
+	if found.wholly(b) {
+		transact = r.db.Define
+	}
 	return r.alone(ctx, func() error {
-		err := r.step(ctx, "", func(tx driver.Tx, next *state) error {
+		err := r.stepIn(ctx, transact, "", func(tx driver.Tx, next *state) error {
 			if err := found.keep(ctx, tx, b); err != nil {
 				return err
 			}
 			if !b.audit {
-				if err := found.putInPlace(ctx, tx, b); err != nil {
+				if err := r.putInPlace(ctx, tx, b, found); err != nil {
 					return err
 				}
 			}
@@ -273,6 +277,9 @@ func (r *Runner) drain(ctx context.Context, b rebuild) error {
 		return err
 	})
 }
+
+// wholly reports whether the shadows of all tenants take the place of the tables that are read.
+func (c *comparison) wholly(b rebuild) bool { return b.tenant.IsZero() && !b.audit }
 
 // release applies to what is read what was held back of a group, a batch in a transaction, and ends with holding back.
 func (r *Runner) release(ctx context.Context, group []rebuild) error {

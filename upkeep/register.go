@@ -2,7 +2,7 @@ package upkeep
 
 import (
 	"context"
-	"fmt"
+	"slices"
 
 	"github.com/tenantry/tenantry/readmodel"
 	"github.com/tenantry/tenantry/storage/driver"
@@ -29,6 +29,9 @@ func (r *Runner) register(ctx context.Context) error {
 		}
 		if len(added)+len(gone) == 0 {
 			return nil
+		}
+		for _, name := range added { // made anew by being new
+			r.stale = slices.DeleteFunc(r.stale, func(table string) bool { return slices.Contains(r.names[name].Tables, table) })
 		}
 		return r.step(ctx, "", func(tx driver.Tx, next *state) error {
 			for _, name := range gone {
@@ -91,6 +94,9 @@ func (r *Runner) begin(ctx context.Context, tx driver.Tx, next *state, name stri
 			return err
 		}
 	}
+	if err := r.cfg.Model.Rebuilt(ctx, tx, r.names[name].Tables...); err != nil {
+		return err
+	}
 	next.names[name] = true
 	return insert(ctx, tx, "upkeep_projection", []string{"name"}, [][]any{{name}}, "")
 }
@@ -102,25 +108,45 @@ func (r *Runner) rebuildRow(s share, state string, audit bool) []any {
 	return []any{s.code(), s.projection, state, audit, "", "", int64(0), int64(0), "", now, now}
 }
 
-// ask asks for rebuilds of shares; one that is under way stays as it is, and counts for no other.
-func (r *Runner) ask(ctx context.Context, shares []share, audit bool, reason string) (asked int, err error) {
-	rows := make([][]any, len(shares))
-	for i, s := range shares {
-		rows[i] = r.rebuildRow(s, stateAsked, audit)
-		rows[i][8] = reason
+// renew has the projections made anew whose tables are not what their declarations say: their columns changed.
+func (r *Runner) renew(ctx context.Context) error {
+	stale := map[string]bool{}
+	for _, name := range r.stale {
+		stale[name] = true
 	}
+	var shares []share
+	for _, p := range r.projections {
+		if slices.ContainsFunc(p.Tables, func(name string) bool { return stale[name] }) {
+			shares = append(shares, share{projection: p.Name})
+		}
+	}
+	_, err := r.ask(ctx, shares, false, "the declaration of a table has changed")
+	return err
+}
+
+// ask asks for rebuilds of shares. One that is under way is not asked for again, nor one of a tenant while all are rebuilt, and the other way round.
+func (r *Runner) ask(ctx context.Context, shares []share, audit bool, reason string) (asked int, err error) {
 	err = r.db.Write(ctx, func(tx driver.Tx) error {
 		asked = 0
-		if err := tx.As(ctx, driver.All); err != nil {
+		all, err := rebuilds(ctx, tx)
+		if err != nil {
 			return err
 		}
-		return values(rows, func(parameters string, args []any) error {
-			n, err := tx.Exec(ctx, fmt.Sprintf(`INSERT INTO upkeep_rebuild (%s) VALUES %s ON CONFLICT (tenant_code, projection) DO UPDATE SET
-				state = excluded.state, audit = excluded.audit, position = '', held = '', compared = 0, different = 0, reason = excluded.reason,
-				asked_at = excluded.asked_at, changed_at = excluded.changed_at WHERE upkeep_rebuild.state = '%s'`, selection(rebuildColumns), parameters, stateDone), args...)
-			asked += int(n)
-			return err
-		})
+		var rows [][]any
+		for _, s := range shares {
+			meets := func(b rebuild) bool {
+				return b.projection == s.projection && (b.tenant == s.tenant || b.tenant.IsZero() || s.tenant.IsZero())
+			}
+			if !slices.ContainsFunc(all, meets) {
+				row := r.rebuildRow(s, stateAsked, audit)
+				row[8] = reason
+				rows = append(rows, row)
+			}
+		}
+		asked = len(rows)
+		return insert(ctx, tx, "upkeep_rebuild", rebuildColumns, rows, `ON CONFLICT (tenant_code, projection) DO UPDATE SET
+			state = excluded.state, audit = excluded.audit, position = '', held = '', compared = 0, different = 0, reason = excluded.reason,
+			asked_at = excluded.asked_at, changed_at = excluded.changed_at`)
 	})
 	nudge(r.wake)
 	return asked, err

@@ -84,9 +84,16 @@ func (r *Runner) current(ctx context.Context) (*state, error) {
 	return s, nil
 }
 
+// transact makes a transaction: the Write of a driver.Relational, or its Define.
+type transact func(context.Context, func(driver.Tx) error) error
+
 // step makes one transaction on what is read: it moves the position to to ("" leaves it) with what do does, if the state is still the
 // database's. Do may run more than once, each time with a state of its own that it changes to the one after. The caller is busy.
 func (r *Runner) step(ctx context.Context, to driver.Position, do func(tx driver.Tx, next *state) error) error {
+	return r.stepIn(ctx, r.db.Write, to, do)
+}
+
+func (r *Runner) stepIn(ctx context.Context, transact transact, to driver.Position, do func(tx driver.Tx, next *state) error) error {
 	s, err := r.current(ctx)
 	if err != nil {
 		return err
@@ -95,7 +102,7 @@ func (r *Runner) step(ctx context.Context, to driver.Position, do func(tx driver
 		to = s.position
 	}
 	var next *state
-	err = r.db.Write(ctx, func(tx driver.Tx) error {
+	err = transact(ctx, func(tx driver.Tx) error {
 		if err := tx.As(ctx, driver.All); err != nil {
 			return err
 		}

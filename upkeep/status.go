@@ -2,6 +2,7 @@ package upkeep
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -116,17 +117,47 @@ type Tenant struct {
 	Held       bool        `json:"held"`      // a rebuild is about to be put in place, or a new projection catches up
 }
 
-// Tenants returns how far tenants are, ordered by their codes, at most limit of them behind a code; those that were busiest for a limit
-// below 0. It needs the System capability.
+// Tenants returns how far tenants are, ordered by their codes, at most limit of them behind a code. It needs the System capability.
 func (r *Runner) Tenants(ctx context.Context, sys scope.System, after tenant.Code, limit int) ([]Tenant, error) {
 	if err := sys.Note(ctx); err != nil {
 		return nil, err
 	}
-	query := tenantQuery + ` WHERE t.tenant_code > $1 ORDER BY t.tenant_code LIMIT $2`
-	args := []any{after.String(), limit}
-	if limit < 0 {
-		query, args = tenantQuery+` ORDER BY t.applied DESC LIMIT $1`, []any{-limit}
+	return r.tenantsOf(ctx, `WHERE t.tenant_code`+r.byBytes()+` > $1 ORDER BY t.tenant_code`+r.byBytes()+` LIMIT $2`, after.String(), limit)
+}
+
+// Busiest returns how far the tenants are of which most commands were applied, at most limit of them. It is for metrics, which only operators see.
+func (r *Runner) Busiest(ctx context.Context, limit int) ([]Tenant, error) {
+	return r.tenantsOf(ctx, `ORDER BY t.applied DESC, t.tenant_code LIMIT $1`, limit)
+}
+
+// Behind returns how many places of the feed the read model has not passed yet, and how many records wait for each projection. It
+// is for metrics, too.
+func (r *Runner) Behind(ctx context.Context) (places int64, waiting map[string]int64, err error) {
+	end, err := r.across.End(ctx)
+	if err != nil {
+		return 0, nil, err
 	}
+	waiting = map[string]int64{}
+	err = r.db.Read(ctx, func(tx driver.Tx) error {
+		s, err := load(ctx, tx)
+		if err != nil {
+			return err
+		}
+		for name := range r.names {
+			waiting[name] = 0
+		}
+		for at := range s.parked {
+			waiting[at.projection]++
+		}
+		last, _ := end.Number() // 0 for one that is too large to be counted
+		at, _ := s.position.Number()
+		places = max(0, last-at)
+		return nil
+	})
+	return places, waiting, err
+}
+
+func (r *Runner) tenantsOf(ctx context.Context, which string, args ...any) ([]Tenant, error) {
 	out := []Tenant{}
 	err := r.db.Read(ctx, func(tx driver.Tx) error {
 		if err := tx.As(ctx, driver.All); err != nil {
@@ -139,7 +170,7 @@ func (r *Runner) Tenants(ctx context.Context, sys scope.System, after tenant.Cod
 			t.AppliedAt = record.At(time.UnixMilli(at))
 			out = append(out, t)
 			return err
-		}, query, args...)
+		}, tenantQuery+which, args...)
 	})
 	return out, err
 }
@@ -147,7 +178,15 @@ func (r *Runner) Tenants(ctx context.Context, sys scope.System, after tenant.Cod
 const tenantQuery = `SELECT t.tenant_code, t.position, t.applied_at, t.lag, t.applied, t.errors,
 	(SELECT count(*) FROM upkeep_parked p WHERE p.tenant_code = t.tenant_code),
 	EXISTS (SELECT 1 FROM upkeep_rebuild b WHERE b.tenant_code IN (t.tenant_code, '*') AND b.state IN ('` + stateHeld + `', '` + stateRelease + `'))
-	FROM upkeep_tenant t`
+	FROM upkeep_tenant t `
+
+// byBytes has an order, and comparisons, of texts be that of their bytes.
+func (r *Runner) byBytes() string {
+	if r.db.Dialect() == driver.PostgreSQL {
+		return ` COLLATE "C"`
+	}
+	return ""
+}
 
 // Count is how many records a tenant has of an entity type.
 type Count struct {
@@ -224,12 +263,9 @@ const (
 	lookEvery = 20 * time.Millisecond
 )
 
-// Wait returns when what is read of sc's tenant has everything up to a position that a command returned. It fails with fault.Behind
+// Wait returns when what is read of a tenant, of all for the zero Code, has everything up to a position that a command returned. It fails with fault.Behind
 // where that takes more than 5 seconds, and with fault.InvalidCursor for a position that the feed does not have.
-func (r *Runner) Wait(ctx context.Context, sc scope.Scope, at driver.Position) error {
-	if err := sc.Check(); err != nil {
-		return err
-	}
+func (r *Runner) Wait(ctx context.Context, code tenant.Code, at driver.Position) error {
 	end, err := r.across.End(ctx)
 	if err != nil {
 		return err
@@ -244,7 +280,7 @@ func (r *Runner) Wait(ctx context.Context, sc scope.Scope, at driver.Position) e
 	defer deadline.Stop()
 	for {
 		moved := r.movement()
-		come, err := r.come(ctx, sc.Tenant())
+		come, err := r.come(ctx, code)
 		if err != nil || at.Compare(come) <= 0 {
 			return err
 		}
@@ -278,7 +314,7 @@ func (r *Runner) come(ctx context.Context, code tenant.Code) (least driver.Posit
 			}
 			return nil
 		}, `SELECT position FROM upkeep_position WHERE name = 'live' UNION ALL
-			SELECT held FROM upkeep_rebuild WHERE tenant_code IN ($1, '*') AND state IN ($2, $3)`, code.String(), stateHeld, stateRelease)
+			SELECT held FROM upkeep_rebuild WHERE ($1 = '' OR tenant_code IN ($1, '*')) AND state IN ($2, $3)`, code.String(), stateHeld, stateRelease)
 	})
 	return least, err
 }
@@ -290,23 +326,27 @@ func (r *Runner) Ask(ctx context.Context, sys scope.System, code tenant.Code, pr
 	if err := sys.Note(ctx); err != nil {
 		return 0, err
 	}
-	names := []string{projection}
-	if projection == "" {
-		names = []string{Counters}
-		for _, p := range r.projections {
-			names = append(names, p.Name)
-		}
-	} else if r.names[projection] == nil && projection != Counters {
+	if projection != "" && projection != Counters && r.names[projection] == nil {
 		return 0, fault.New(fault.NotFound, "upkeep", "there is no projection of this name")
 	}
 	var shares []share
+	var single []string // of which each tenant is for itself
+	for _, name := range append([]string{Counters}, slices.Sorted(maps.Keys(r.names))...) {
+		switch {
+		case projection != "" && projection != name:
+		case code.IsZero() && !audit && name != Counters:
+			shares = append(shares, share{projection: name})
+		default:
+			single = append(single, name)
+		}
+	}
 	err := r.counted(ctx, sys, func(row driver.Row) error {
 		var text string
 		if err := row.Scan(&text); err != nil {
 			return err
 		}
 		t, err := tenant.Parse(text)
-		for _, name := range names {
+		for _, name := range single {
 			shares = append(shares, share{t, name})
 		}
 		return err
@@ -320,16 +360,14 @@ func (r *Runner) Ask(ctx context.Context, sys scope.System, code tenant.Code, pr
 	return r.ask(ctx, shares, audit, reason)
 }
 
-// Rebuilds returns what became of the last rebuild or audit of each projection of a tenant, with what differed. It needs
-// the System capability.
-func (r *Runner) Rebuilds(ctx context.Context, sys scope.System, code tenant.Code) ([]Rebuild, error) {
-	sc, err := sys.Enter(ctx, code, time.Time{})
-	if err != nil {
+// Rebuilds returns what became of the last rebuild or audit of each projection of sc's tenant, with what differed.
+func (r *Runner) Rebuilds(ctx context.Context, sc scope.Scope) ([]Rebuild, error) {
+	if err := sc.Check(); err != nil {
 		return nil, err
 	}
 	var out []Rebuild
-	err = r.db.Read(ctx, func(tx driver.Tx) error {
-		if err := tx.As(ctx, driver.All); err != nil {
+	err := r.db.Read(ctx, func(tx driver.Tx) (err error) {
+		if err := tx.As(ctx, sc.Tenant().String()); err != nil {
 			return err
 		}
 		if out, err = rebuildsShown(ctx, tx, "WHERE tenant_code = $1", []any{sc.Tenant().String()}); err != nil {

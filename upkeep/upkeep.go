@@ -39,7 +39,7 @@ type Config struct {
 	// Database holds the read model, and what the Runner keeps beside it.
 	Database driver.Relational
 
-	// Model is what is kept; its tables are there. Defaults to nothing: records are counted all the same.
+	// Model is what is kept. Defaults to nothing: records are counted all the same.
 	Model *readmodel.Model
 
 	// Owners say whose the records of an entity type are, where they are counted. Defaults to the tenant of their PK.
@@ -73,6 +73,7 @@ type Runner struct {
 	types       map[record.EntityType][]*readmodel.Projection
 	names       map[string]*readmodel.Projection
 	tables      map[string][]table // by projection
+	stale       []string           // tables whose rows are not what their declarations say, since the Runner was opened
 	wake        chan struct{}      // receives when there may be something to do
 
 	busy  chan struct{} // holds one while a live transaction is under way
@@ -118,7 +119,7 @@ func New(cfg Config) *Runner {
 	return r
 }
 
-// Open makes the tables that the Runner keeps. It fails with fault.InvalidRequest for a projection with the name Counters.
+// Open makes the tables of the model and those that the Runner keeps. It fails with fault.InvalidRequest for a projection with the name Counters.
 func (r *Runner) Open(ctx context.Context) (err error) {
 	if r.names[Counters] != nil {
 		return fault.New(fault.InvalidRequest, "upkeep.Open", "a projection has another name than %s, which is that of what is counted", Counters)
@@ -126,6 +127,11 @@ func (r *Runner) Open(ctx context.Context) (err error) {
 	sys := scope.NewSystem("", scope.Actor{UserID: "system"}, "keep the read model", nil)
 	if r.across, err = r.cfg.Store.Across(ctx, sys); err != nil {
 		return err
+	}
+	if r.cfg.Model != nil {
+		if r.stale, err = r.cfg.Model.Migrate(ctx, r.db); err != nil {
+			return err
+		}
 	}
 	return r.define(ctx)
 }
@@ -161,6 +167,10 @@ func (r *Runner) work(ctx context.Context) {
 			r.cfg.Log.ErrorContext(ctx, "the read model stands still; it is tried again", "error", err)
 		}
 		failing = err != nil
+		select {
+		case <-ctx.Done():
+		case <-time.After(pace): // what is committed meanwhile is one transaction
+		}
 		timer.Reset(rest)
 		select {
 		case <-ctx.Done():
@@ -172,11 +182,20 @@ func (r *Runner) work(ctx context.Context) {
 	}
 }
 
+// pace is how long the read model rests between two rounds, so that it has no transaction of its own for each of many commits.
+const pace = 5 * time.Millisecond
+
 // round applies what the feed holds, tries what is due, and returns how long there is nothing to do but what comes.
 func (r *Runner) round(ctx context.Context) (rest time.Duration, err error) {
 	rest = r.cfg.Term / 4
 	if err := r.register(ctx); err != nil {
 		return rest, err
+	}
+	if len(r.stale) > 0 {
+		if err := r.renew(ctx); err != nil {
+			return rest, err
+		}
+		r.stale = nil
 	}
 	if err := r.catchUp(ctx); err != nil {
 		return rest, err

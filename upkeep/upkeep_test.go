@@ -38,22 +38,10 @@ type attributes struct {
 
 var products = readmodel.Declare[attributes]("product", readmodel.Options{})
 
-func newWorld(t *testing.T, src driver.Source) *world {
+func newWorld(t testing.TB, src driver.Source) *world {
 	w := &world{World: worldtest.New(t, src, worldtest.Options{})}
 	w.db = w.Engine.(driver.Relational)
 	model, err := readmodel.New([]readmodel.Declared{products}, readmodel.Project("products", product, put, products))
-	if err != nil {
-		t.Fatal(err)
-	}
-	err = w.db.Define(t.Context(), func(tx driver.Tx) error {
-		for _, s := range []string{"", "_shadow"} {
-			if _, err := tx.Exec(t.Context(), "CREATE TABLE IF NOT EXISTS product"+s+` (tenant_code TEXT NOT NULL, pk TEXT, sk TEXT, code TEXT, name TEXT, version BIGINT, is_deleted BOOLEAN,
-				created_at TEXT, created_by TEXT, updated_at TEXT, updated_by TEXT, attributes TEXT, n BIGINT, UNIQUE (pk, sk))`); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -120,7 +108,7 @@ func TestFollows(t *testing.T) {
 	began := time.Now()
 	r := w.run(w.cfg)
 	for _, code := range []string{"acme", "bravo"} {
-		if err := r.Wait(t.Context(), worldtest.Scope(code), last); err != nil {
+		if err := r.Wait(t.Context(), worldtest.Code(code), last); err != nil {
 			t.Fatal(err)
 		}
 	}

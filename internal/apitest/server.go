@@ -16,7 +16,7 @@ import (
 
 // Options are the options of a Server.
 type Options struct {
-	App  tenantry.Config // its Issuers default to the server's IdP alone, its Store to a new one of the engine under test
+	App  tenantry.Config // its Issuers default to the server's IdP alone, its Store to a new one of the engine under test, with a database for its Model where that holds none
 	HTTP httpapi.Config
 
 	Tenants []string // that exist from the beginning
@@ -55,6 +55,9 @@ func Start(t testing.TB, opts Options) *Server {
 	log := slog.New(slog.NewJSONHandler(s.Log, nil))
 	if opts.App.Store.Name() == "" {
 		opts.App.Store = newStore(t, opts.App.Entities, log)
+		if opts.App.Model != nil {
+			opts.App.ReadModel = newReadModel(t)
+		}
 	}
 	opts.App.Log, opts.HTTP.Log = log, log
 	s.App = tenantrytest.New(t, opts.App)

@@ -60,6 +60,15 @@ func newStore(t testing.TB, types []entity.Type, log *slog.Logger) driver.Source
 	}
 }
 
+// newReadModel returns a database for the read model where the engine under test is none, else the zero Source.
+func newReadModel(t testing.TB) driver.Source {
+	switch os.Getenv(storeVariable) {
+	case "sqlite", "postgres":
+		return driver.Source{}
+	}
+	return sqlite.At(t.TempDir())
+}
+
 // tables makes DynamoDB tables. The types that nobody declared, of which tests make up many, share those of one module.
 func tables(t testing.TB, types []entity.Type, log *slog.Logger) driver.Source {
 	t.Helper()

@@ -92,6 +92,15 @@ func (s System) Enter(ctx context.Context, code tenant.Code, born time.Time) (Sc
 	return New(code, Full, born, &actor), nil
 }
 
+// Because returns the right of the same actor for a reason of their own, which the audit entry has behind the one that s was issued for. Each
+// leaves an entry of its own. The zero System stays one that is refused.
+func (s System) Because(id, reason string) System {
+	if s.system == nil {
+		return s
+	}
+	return NewSystem(id, s.crossing.Actor, s.crossing.Reason+": "+reason, s.auditor)
+}
+
 // Actor returns who crosses.
 func (s System) Actor() Actor {
 	if s.system == nil {
