@@ -2,12 +2,14 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"strconv"
 	"time"
 
 	"github.com/tenantry/tenantry/client"
+	"github.com/tenantry/tenantry/fault"
 )
 
 // reportVerb are the verbs that count.
@@ -16,10 +18,35 @@ type reportVerb struct {
 	Tenant reportTenant `cmd:"" help:"Count the records and users of a tenant."`
 }
 
-// table chooses what is printed of a report.
+// reportOutput are the flags that choose what is printed of a report.
 type reportOutput struct {
 	CSV bool `name:"csv" xor:"output" help:"Print a table for spreadsheets, as RFC 4180 has it."`
 	output
+}
+
+// withReports calls use with a client of the API. Where no server keeps the read model of a store, this process brings it up to date.
+func (t target) withReports(ctx context.Context, std IO, use func(*client.Client) error) (err error) {
+	if t.Server != "" {
+		return t.withClient(ctx, std, false, use)
+	}
+	app, c, err := t.openLocal(ctx, std, false)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, app.Close()) }()
+	if err := app.Start(ctx); err != nil {
+		return err
+	}
+	if app.Upkeep() == nil {
+		return use(c) // the API says what to do
+	}
+	for err = app.CatchUp(ctx); errors.Is(err, fault.Behind); err = app.CatchUp(ctx) {
+		fmt.Fprintln(std.Err, "The read model is being brought up to date.")
+	}
+	if err != nil {
+		return err
+	}
+	return use(c)
 }
 
 type reportSystem struct {

@@ -165,6 +165,9 @@ func (v *serve) open(ctx context.Context, issuers []auth.Issuer, log *slog.Logge
 	if err != nil {
 		return nil, err
 	}
+	if cfg.Model, cfg.ReadModel, err = v.model(); err != nil {
+		return nil, err
+	}
 	cfg.Issuers = issuers
 	cfg.Observe, cfg.ObserveCache = metrics.observe, metrics.observeCache
 	return store{directory{v.Data}, v.engine}.open(ctx, cfg, log)

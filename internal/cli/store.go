@@ -17,6 +17,7 @@ import (
 	"github.com/tenantry/tenantry/auth"
 	"github.com/tenantry/tenantry/entity"
 	"github.com/tenantry/tenantry/fault"
+	"github.com/tenantry/tenantry/readmodel"
 	"github.com/tenantry/tenantry/storage"
 	"github.com/tenantry/tenantry/storage/driver"
 	"github.com/tenantry/tenantry/storage/dynamodb"
@@ -67,9 +68,10 @@ func (t tables) config(types []entity.Type) (dynamodb.Config, error) {
 
 // engine says which engine keeps the data, and where that isn't the data directory's.
 type engine struct {
-	Store    string `group:"where" enum:"sqlite,memory,postgres,dynamodb" default:"sqlite" help:"sqlite; memory, which forgets everything at the end; postgres or dynamodb, which several servers share. Defaults to sqlite."`
-	StoreURL string `name:"store-url" env:"TENANTRY_STORE_URL" group:"where" placeholder:"URL" help:"With postgres: postgres://user@host:5432/database. With a password better in the environment, where other users don't see it."`
-	Blobs    string `group:"where" placeholder:"WHERE" help:"With dynamodb: where attributes above 32 KiB are, a directory or s3://BUCKET. Defaults to the items themselves."`
+	Store     string `group:"where" enum:"sqlite,memory,postgres,dynamodb" default:"sqlite" help:"sqlite; memory, which forgets everything at the end; postgres or dynamodb, which several servers share. Defaults to sqlite."`
+	StoreURL  string `name:"store-url" env:"TENANTRY_STORE_URL" group:"where" placeholder:"URL" help:"With postgres: postgres://user@host:5432/database. With a password better in the environment, where other users don't see it."`
+	ReadModel string `group:"where" placeholder:"WHERE" help:"Where the tables and counts of reports are: sqlite:DIR or postgres://user@host/database. Defaults to the store itself, with sqlite and postgres; with dynamodb to none."`
+	Blobs     string `group:"where" placeholder:"WHERE" help:"With dynamodb: where attributes above 32 KiB are, a directory or s3://BUCKET. Defaults to the items themselves."`
 	tables
 }
 
@@ -118,10 +120,33 @@ func (e engine) check() error {
 	if e.Store != "dynamodb" && (e.TablePrefix != "" || e.DynamoDBEndpoint != "" || e.Blobs != "") {
 		add("--table-prefix, --dynamodb-endpoint, --blobs", "go with --store dynamodb")
 	}
+	kind, at, _ := strings.Cut(e.ReadModel, ":")
+	switch {
+	case e.ReadModel == "":
+	case e.Store == "memory":
+		add("--read-model", "goes with a store that stays: sqlite, postgres or dynamodb")
+	case kind != "postgres" && kind != "postgresql" && (kind != "sqlite" || at == ""):
+		add("--read-model", "is sqlite:DIR, or a URL of PostgreSQL, as postgres://user@host:5432/database")
+	}
 	if problems != nil {
 		return fault.Invalid("cli", problems...)
 	}
 	return nil
+}
+
+// model returns what is kept of records for reports, and its database: the zero Source for the store's own. It is nil where there is none.
+func (e engine) model() (*readmodel.Model, driver.Source, error) {
+	var src driver.Source
+	switch dir, isSQLite := strings.CutPrefix(e.ReadModel, "sqlite:"); {
+	case isSQLite:
+		src = sqlite.At(dir)
+	case e.ReadModel != "":
+		src = postgres.At(e.ReadModel, postgres.Options{})
+	case e.Store == "memory" || e.Store == "dynamodb":
+		return nil, src, nil
+	}
+	m, err := readmodel.New(readmodel.Guide())
+	return m, src, err
 }
 
 // blobs returns where large attributes are, nil for the items themselves.

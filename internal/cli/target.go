@@ -37,6 +37,15 @@ func (t target) connect(ctx context.Context, std IO, create bool) (c *client.Cli
 		c, err = client.New(client.Config{Server: t.Server, Token: t.Token})
 		return c, func() error { return nil }, err
 	}
+	app, c, err := t.openLocal(ctx, std, create)
+	if err != nil {
+		return nil, nil, err
+	}
+	return c, app.Close, nil
+}
+
+// openLocal opens the store that the flags name, and returns a client of its App's API. The caller closes the App.
+func (t target) openLocal(ctx context.Context, std IO, create bool) (*tenantry.App, *client.Client, error) {
 	if !create {
 		if err := t.exists(); err != nil {
 			return nil, nil, err
@@ -46,15 +55,19 @@ func (t target) connect(ctx context.Context, std IO, create bool) (c *client.Cli
 	if err != nil {
 		return nil, nil, err
 	}
+	if cfg.Model, cfg.ReadModel, err = t.model(); err != nil {
+		return nil, nil, err
+	}
 	log := quietLog(std.Err)
 	app, err := t.open(ctx, cfg, log)
 	if err != nil {
 		return nil, nil, err
 	}
-	if c, err = local(app, log); err != nil {
+	c, err := local(app, log)
+	if err != nil {
 		return nil, nil, errors.Join(err, app.Close())
 	}
-	return c, app.Close, nil
+	return app, c, nil
 }
 
 // local returns a client of app's API in this process, for a system admin named after the user of the operating system. The
