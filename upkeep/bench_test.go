@@ -7,7 +7,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/tenantry/tenantry/internal/worldtest"
 	"github.com/tenantry/tenantry/record"
 	"github.com/tenantry/tenantry/storage/driver"
 	"github.com/tenantry/tenantry/storage/sqlite"
@@ -85,5 +84,3 @@ func (w *world) position() (at driver.Position) {
 	}
 	return at
 }
-
-var _ = worldtest.Scope

@@ -257,26 +257,20 @@ func (r *Runner) counted(ctx context.Context, sys scope.System, each func(driver
 	})
 }
 
-// patience is how long Wait waits, and lookEvery how often it looks where another process works.
-const (
-	patience  = 5 * time.Second
-	lookEvery = 20 * time.Millisecond
-)
+// lookEvery is how often Wait looks where another process works.
+const lookEvery = 20 * time.Millisecond
 
 // Wait returns when what is read of a tenant, of all for the zero Code, has everything up to a position that a command returned. It fails with fault.Behind
-// where that takes more than 5 seconds, and with fault.InvalidCursor for a position that the feed does not have.
+// where that takes longer than Config.Patience, and with fault.InvalidCursor for a position that the feed does not have.
 func (r *Runner) Wait(ctx context.Context, code tenant.Code, at driver.Position) error {
 	end, err := r.across.End(ctx)
 	if err != nil {
 		return err
 	}
-	if _, err := at.Number(); err != nil {
-		return err
-	}
-	if at.Compare(end) > 0 {
+	if _, err := at.Number(); err != nil || at == "" || at.Compare(end) > 0 {
 		return fault.New(fault.InvalidCursor, "upkeep.Wait", "the position is not one that a command returned")
 	}
-	deadline := time.NewTimer(patience)
+	deadline := time.NewTimer(r.cfg.Patience)
 	defer deadline.Stop()
 	for {
 		moved := r.movement()

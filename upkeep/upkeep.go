@@ -56,6 +56,9 @@ type Config struct {
 	// Backoff returns the pause before an attempt, counted from 1. Defaults to 100 ms doubled each time, at most a minute.
 	Backoff func(attempt int) time.Duration
 
+	// Patience is how long Wait waits. Defaults to 5 seconds.
+	Patience time.Duration
+
 	// Log defaults to slog.Default.
 	Log *slog.Logger
 
@@ -91,6 +94,7 @@ func New(cfg Config) *Runner {
 	cfg.Owner = cmp.Or(cfg.Owner, record.NewID())
 	cfg.Term = cmp.Or(cfg.Term, 4*time.Second)
 	cfg.Attempts = cmp.Or(cfg.Attempts, 8)
+	cfg.Patience = cmp.Or(cfg.Patience, 5*time.Second)
 	if cfg.Backoff == nil {
 		cfg.Backoff = projection.Backoff
 	}

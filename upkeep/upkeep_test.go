@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -14,58 +16,107 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/tenantry/tenantry/command"
+	"github.com/tenantry/tenantry/fault"
 	"github.com/tenantry/tenantry/internal/worldtest"
 	"github.com/tenantry/tenantry/readmodel"
 	"github.com/tenantry/tenantry/record"
 	"github.com/tenantry/tenantry/storage/driver"
+	"github.com/tenantry/tenantry/storage/postgres"
+	"github.com/tenantry/tenantry/storage/postgres/postgrestest"
 	"github.com/tenantry/tenantry/storage/sqlite"
 	"github.com/tenantry/tenantry/upkeep"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(served{m}) }
 
-type world struct {
-	*worldtest.World
-	db  driver.Relational
-	cfg upkeep.Config
+type served struct{ *testing.M }
+
+func (s served) Run() int {
+	defer postgrestest.Stop()
+	return s.M.Run()
 }
 
-var product = record.MustEntityType("PRODUCT")
+// eachDatabase runs a test on each engine that holds a read model.
+func eachDatabase(t *testing.T, test func(t *testing.T, src driver.Source)) {
+	t.Run("sqlite", func(t *testing.T) { test(t, sqlite.At(t.TempDir())) })
+	t.Run("postgres", func(t *testing.T) { test(t, postgres.At(postgrestest.New(t), postgres.Options{})) })
+}
+
+var (
+	product = record.MustEntityType("PRODUCT")
+
+	products = readmodel.Declare[attributes]("product", readmodel.Options{DuplicateCodes: true})
+	again    = readmodel.Declare[attributes]("again", readmodel.Options{EntityType: product, DuplicateCodes: true})
+)
 
 type attributes struct {
 	N int64 `json:"n" db:"n"`
 }
 
-var products = readmodel.Declare[attributes]("product", readmodel.Options{})
+// world is a store with a read model in it.
+type world struct {
+	*worldtest.World
+	db     driver.Relational
+	cfg    upkeep.Config
+	runner *upkeep.Runner
+	healed atomic.Bool // commands that are named poison or panic are good ones
+}
 
 func newWorld(t testing.TB, src driver.Source) *world {
 	w := &world{World: worldtest.New(t, src, worldtest.Options{})}
 	w.db = w.Engine.(driver.Relational)
-	model, err := readmodel.New([]readmodel.Declared{products}, readmodel.Project("products", product, put, products))
-	if err != nil {
-		t.Fatal(err)
-	}
-	w.cfg = upkeep.Config{Store: w.Store, Database: w.db, Model: model, Leases: w.Keeper("LEASE"), Term: 4 * time.Second}
+	w.cfg = upkeep.Config{Store: w.Store, Database: w.db, Model: w.model(products), Leases: w.Keeper("LEASE"), Term: 4 * time.Second,
+		Attempts: 3, Backoff: func(int) time.Duration { return time.Millisecond }, Log: slog.New(slog.DiscardHandler)}
 	return w
 }
 
-func put(ctx context.Context, tx *readmodel.Tx, cmd *record.Record, a attributes) error {
-	if strings.HasPrefix(cmd.Name, "poison") {
-		return errors.New("poison")
+// model returns the model of tables and of the projection products.
+func (w *world) model(tables ...readmodel.Declared) *readmodel.Model {
+	w.Helper()
+	m, err := readmodel.New(tables, readmodel.Project("products", product, w.put, products))
+	if err != nil {
+		w.Fatal(err)
 	}
-	return products.Put(ctx, tx, cmd, a)
+	return m
+}
+
+func (w *world) put(ctx context.Context, tx *readmodel.Tx, cmd *record.Record, a attributes) error {
+	if err := products.Put(ctx, tx, cmd, a); err != nil || w.healed.Load() {
+		return err
+	}
+	switch {
+	case strings.HasPrefix(cmd.Name, "poison"):
+		return errors.New("it is poison")
+	case strings.HasPrefix(cmd.Name, "panic"):
+		panic("it panics")
+	}
+	return nil
 }
 
 func (w *world) publish(code, sk, name string, deleted bool) driver.Position {
 	w.Helper()
 	sc := worldtest.Scope(code)
-	res, err := w.Commands.PublishAsync(w.Context(), sc, command.Input{Key: w.Key(sc, "PRODUCT", sk), Version: record.VersionLatest, Name: name, IsDeleted: deleted})
+	res, err := w.Commands.PublishAsync(w.Context(), sc, command.Input{Key: w.Key(sc, "PRODUCT", sk), Version: record.VersionLatest, Name: name, IsDeleted: deleted,
+		Attributes: record.Attributes(fmt.Sprintf(`{"n":%d,"category":"chairs"}`, len(name)))})
 	if err != nil {
 		w.Fatal(err)
 	}
 	return res.Position
 }
 
+var codes = []string{"acme", "acme-2", "bravo", "common"}
+
+// publishSome publishes random changes, under the older spelling of the common tenant too.
+func (w *world) publishSome(seed uint64, n int) (last driver.Position) {
+	w.Helper()
+	random := rand.New(rand.NewPCG(seed, 0))
+	for i := range n {
+		last = w.publish(codes[random.IntN(len(codes))], fmt.Sprint("p", random.IntN(50)), fmt.Sprint("n", seed, "-", i), random.IntN(4) == 0)
+	}
+	return last
+}
+
+// run starts a Runner, until the test ends.
 func (w *world) run(cfg upkeep.Config) *upkeep.Runner {
 	w.Helper()
 	r := upkeep.New(cfg)
@@ -77,19 +128,53 @@ func (w *world) run(cfg upkeep.Config) *upkeep.Runner {
 	return r
 }
 
-func (w *world) rows(table string) (out []string) {
+// until waits for something to be so.
+func (w *world) until(what string, is func() bool) {
 	w.Helper()
+	deadline := time.After(time.Minute)
+	for !is() {
+		select {
+		case <-time.After(5 * time.Millisecond):
+		case <-deadline:
+			w.Fatalf("%s: not within a minute", what)
+		}
+	}
+}
+
+func (w *world) reach(r *upkeep.Runner, at driver.Position) {
+	w.Helper()
+	w.until("the position", func() bool {
+		err := r.Wait(w.Context(), worldtest.Code("acme"), at)
+		if err != nil && !errors.Is(err, fault.Behind) {
+			w.Fatal(err)
+		}
+		return err == nil
+	})
+}
+
+// query returns the rows of an answer as text, ordered.
+func (w *world) query(text string) []string {
+	w.Helper()
+	out := []string{}
 	err := w.db.Read(w.Context(), func(tx driver.Tx) error {
+		out = out[:0]
+		if err := tx.As(w.Context(), driver.All); err != nil {
+			return err
+		}
 		return tx.Query(w.Context(), func(row driver.Row) error {
-			v := make([]any, len(row.Columns()))
-			to := make([]any, len(v))
-			for i := range v {
-				to[i] = &v[i]
+			values, to := make([]any, len(row.Columns())), make([]any, len(row.Columns()))
+			for i := range values {
+				to[i] = &values[i]
 			}
 			err := row.Scan(to...)
-			out = append(out, fmt.Sprint(v...))
+			for i, v := range values {
+				if v == int64(0) || v == int64(1) {
+					values[i] = v == int64(1) // a boolean, in SQLite
+				}
+			}
+			out = append(out, fmt.Sprint(values))
 			return err
-		}, "SELECT * FROM "+table)
+		}, text)
 	})
 	if err != nil {
 		w.Fatal(err)
@@ -98,35 +183,154 @@ func (w *world) rows(table string) (out []string) {
 	return out
 }
 
-func TestFollows(t *testing.T) {
-	w := newWorld(t, sqlite.At(t.TempDir()))
-	random := rand.New(rand.NewPCG(1, 2))
-	var last driver.Position
-	for n := range 3000 {
-		last = w.publish([]string{"acme", "bravo", "common"}[random.IntN(3)], fmt.Sprint("p", random.IntN(300)), fmt.Sprint("n", n), random.IntN(5) == 0)
-	}
-	began := time.Now()
-	r := w.run(w.cfg)
-	for _, code := range []string{"acme", "bravo"} {
-		if err := r.Wait(t.Context(), worldtest.Code(code), last); err != nil {
-			t.Fatal(err)
+func (w *world) write(text string) {
+	w.Helper()
+	err := w.db.Write(w.Context(), func(tx driver.Tx) error {
+		if err := tx.As(w.Context(), driver.All); err != nil {
+			return err
 		}
+		_, err := tx.Exec(w.Context(), text)
+		return err
+	})
+	if err != nil {
+		w.Fatal(err)
 	}
-	t.Log(time.Since(began))
-	t.Log(w.rows("upkeep_counter"), len(w.rows("product")), w.rows("upkeep_tenant"))
-	sys := worldtest.System("test", nil)
-	if _, err := r.Ask(t.Context(), sys, worldtest.Code("acme"), "", "because", false); err != nil {
-		t.Fatal(err)
-	}
+}
+
+// check compares what is read with the records, and the counters with both.
+func (w *world) check() {
+	w.Helper()
+	rows, live, created := []string{}, map[string]int64{}, map[string]int64{}
+	var after driver.Ref
 	for {
-		s, err := r.Status(t.Context(), sys)
+		recs, err := w.Engine.Scan(w.Context(), driver.Data, after, 500)
 		if err != nil {
-			t.Fatal(err)
+			w.Fatal(err)
 		}
-		if !slices.ContainsFunc(s.Rebuilds, func(b upkeep.Rebuild) bool { return b.State != "done" }) {
-			t.Logf("%+v", s)
+		for _, r := range recs {
+			after = driver.RefOf(driver.Data, r)
+			kind, code, _, err := record.SplitPK(r.PK)
+			if err != nil {
+				w.Fatal(err)
+			}
+			key := fmt.Sprintf("%s %s", code, kind)
+			created[key]++
+			if !r.IsDeleted {
+				live[key]++
+			}
+			if kind == product {
+				rows = append(rows, fmt.Sprint([]any{code.String(), r.SK, r.Name, fmt.Sprint(r.Version), r.IsDeleted, fmt.Sprint(len(r.Name))}))
+			}
+		}
+		if len(recs) < 500 {
 			break
 		}
 	}
-	_ = cmp.Diff
+	slices.Sort(rows)
+	if diff := cmp.Diff(rows, w.query("SELECT tenant_code, sk, name, CAST(version AS TEXT), is_deleted, CAST(n AS TEXT) FROM product")); diff != "" {
+		w.Errorf("the rows are not the records: %s", diff)
+	}
+	r := upkeep.New(w.cfg)
+	if err := r.Open(w.Context()); err != nil {
+		w.Fatal(err)
+	}
+	counts, err := r.Counts(w.Context(), worldtest.System("count", nil))
+	if err != nil {
+		w.Fatal(err)
+	}
+	counted := map[string]int64{}
+	for _, c := range counts {
+		if c.Live != 0 {
+			counted[c.TenantCode+" "+c.Type.String()] = c.Live
+		}
+	}
+	if diff := cmp.Diff(live, counted); diff != "" {
+		w.Errorf("the counters are not the records: %s", diff)
+	}
+	days, err := r.Created(w.Context(), worldtest.System("count", nil), time.Unix(0, 0), time.Now().Add(48*time.Hour))
+	if err != nil {
+		w.Fatal(err)
+	}
+	clear(counted)
+	for _, c := range days {
+		counted[c.TenantCode+" "+c.Type.String()] += c.Records
+	}
+	if diff := cmp.Diff(created, counted); diff != "" {
+		w.Errorf("what was created is not the records: %s", diff)
+	}
+}
+
+// TestFollows publishes while a Runner runs, stops it, goes on and starts another.
+func TestFollows(t *testing.T) {
+	eachDatabase(t, func(t *testing.T, src driver.Source) {
+		w := newWorld(t, src)
+		w.publishSome(1, 200)
+		first := w.run(w.cfg)
+		w.reach(first, w.publishSome(2, 200))
+		first.Close()
+		last := w.publishSome(3, 200)
+		w.reach(w.run(w.cfg), last)
+		w.check()
+	})
+}
+
+// TestOlderCommon follows commands that stand under X#COMMON, and leaves out those that no View shows.
+func TestOlderCommon(t *testing.T) {
+	w := newWorld(t, sqlite.At(t.TempDir()))
+	put := func(pk string, version int64) {
+		rec := &record.Record{PK: pk, SK: "old", Version: version, Name: "older", TenantCode: "COMMON", Type: "PRODUCT", Attributes: record.Attributes(`{"n":5}`)}
+		writes := []driver.Write{{Collection: driver.Command, Record: rec}, {Collection: driver.Data, Record: rec}}
+		if _, err := w.Engine.Commit(t.Context(), driver.Batch{Writes: writes}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put("PRODUCT#COMMON", 1)
+	put("PRODUCT#ACME", 1)
+	w.reach(w.run(w.cfg), w.publish("common", "old", "newer", false))
+	if diff := cmp.Diff([]string{"[common PRODUCT#common old newer 2]"}, w.query("SELECT tenant_code, pk, sk, name, version FROM product")); diff != "" {
+		t.Error(diff)
+	}
+	if got := w.query("SELECT tenant_code, type, live FROM upkeep_counter"); !slices.Equal(got, []string{"[common PRODUCT true]"}) {
+		t.Errorf("the counters are %v; want one record of common", got)
+	}
+}
+
+// TestExactlyOnce lets several processes that know of no lease keep one read model: each command takes effect once.
+func TestExactlyOnce(t *testing.T) {
+	eachDatabase(t, func(t *testing.T, src driver.Source) {
+		w := newWorld(t, src)
+		var runners []*upkeep.Runner
+		for n := range 3 {
+			cfg := w.cfg
+			cfg.Leases = w.Keeper(fmt.Sprint("LEASE", n))
+			runners = append(runners, w.run(cfg))
+		}
+		for seed := range uint64(5) {
+			w.reach(runners[0], w.publishSome(seed, 60))
+		}
+		w.check()
+	})
+}
+
+// TestWait checks that a reader waits for what it names, and no longer than it may.
+func TestWait(t *testing.T) {
+	w := newWorld(t, sqlite.At(t.TempDir()))
+	at := w.publish("acme", "p", "n", false)
+	w.cfg.Patience = 30 * time.Millisecond
+	r := upkeep.New(w.cfg)
+	if err := r.Open(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	err := r.Wait(t.Context(), worldtest.Code("acme"), at)
+	if e := fault.As(err); !errors.Is(err, fault.Behind) || e.RetryAfter != time.Second {
+		t.Errorf("before anything is applied: %v", err)
+	}
+	for _, bad := range []driver.Position{"", "0", "01", "+1", "x", "99"} {
+		if err := r.Wait(t.Context(), worldtest.Code("acme"), bad); !errors.Is(err, fault.InvalidCursor) {
+			t.Errorf("position %q: %v", bad, err)
+		}
+	}
+	r.Start(context.Background())
+	defer r.Close()
+	w.reach(r, at)
 }
