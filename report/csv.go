@@ -65,8 +65,9 @@ func harmless(text string) string {
 	if text == "" || number.MatchString(text) {
 		return text
 	}
-	seen := strings.TrimLeftFunc(text, func(r rune) bool { return unicode.IsSpace(r) || !unicode.IsPrint(r) })
-	if unicode.IsControl(first) || strings.IndexAny(seen, triggers) == 0 {
+	seen := strings.TrimLeftFunc(text, func(r rune) bool { return unicode.IsSpace(r) || !unicode.IsPrint(r) || r == utf8.RuneError })
+	begins, _ := utf8.DecodeRuneInString(seen)
+	if unicode.IsControl(first) || strings.ContainsRune(triggers, begins) && seen != "" {
 		return "'" + text
 	}
 	return text

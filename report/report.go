@@ -13,7 +13,6 @@ package report
 import (
 	"cmp"
 	"context"
-	"errors"
 	"slices"
 	"sync"
 	"time"
@@ -62,8 +61,9 @@ type Config struct {
 	// Patience is how long the queries of one report may take. Defaults to 5 seconds.
 	Patience time.Duration
 
-	// AtOnce is how many reports of one tenant, or over all, are made at a time. Defaults to 4.
-	AtOnce int
+	// AtOnce is how many reports of one tenant, or over all, are made at a time, and Waiting how many more wait for their turn; others are
+	// refused. A tenant's leave room in the database for others'. They default to 2 and 16.
+	AtOnce, Waiting int
 
 	// Now defaults to time.Now.
 	Now func() time.Time
@@ -73,20 +73,27 @@ type Config struct {
 type Service struct {
 	cfg Config
 
-	mu      sync.Mutex
-	running map[seat]int // guarded by mu
+	mu     sync.Mutex
+	queues map[owner]*queue // of those who have any; guarded by mu
 }
 
-// seat is whose reports are counted: a tenant's, or, for the zero Code, those over all.
-type seat struct{ tenant tenant.Code }
+// owner is whose reports stand in one queue: a tenant's, or, for the zero Code, those over all.
+type owner struct{ tenant tenant.Code }
+
+// queue is the reports of one owner that are under way, or wait.
+type queue struct {
+	length int           // guarded by Service.mu
+	turns  chan struct{} // holds one for each that is under way
+}
 
 // New returns a Service.
 func New(cfg Config) *Service {
-	cfg.Patience, cfg.AtOnce = cmp.Or(cfg.Patience, 5*time.Second), cmp.Or(cfg.AtOnce, 4)
+	cfg.Patience, cfg.AtOnce = cmp.Or(cfg.Patience, 5*time.Second), cmp.Or(cfg.AtOnce, 2)
+	cfg.Waiting = cmp.Or(cfg.Waiting, 16)
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	return &Service{cfg: cfg, running: map[seat]int{}}
+	return &Service{cfg: cfg, queues: map[owner]*queue{}}
 }
 
 // Query says what a report over all tenants holds. The zero Query is of products.
@@ -294,37 +301,52 @@ func (s *Service) look(ctx context.Context, code tenant.Code, run func(context.C
 	if s.cfg.ReadModel == nil {
 		return fault.New(fault.Unavailable, "report", "reports need a read model, which this server does not keep; start it with --read-model, or set tenantry.Config.ReadModel")
 	}
-	if !s.sit(seat{code}) {
-		e := fault.New(fault.RateLimited, "report", "%d reports of the tenant, or over all, are under way; retry later", s.cfg.AtOnce)
-		e.Limit, e.RetryAfter = "reports", time.Second
-		return e
-	}
-	defer s.rise(seat{code})
 	until, cancel := context.WithTimeout(ctx, s.cfg.Patience)
 	defer cancel()
-	err := run(until)
-	if err != nil && until.Err() != nil && ctx.Err() == nil && !errors.Is(err, fault.Internal) {
-		late := fault.Wrap(err, fault.Unavailable, "report", "the read model did not answer within %v; retry later", s.cfg.Patience)
+	leave, err := s.enter(until, owner{code})
+	if err == nil {
+		err = run(until)
+		leave()
+	}
+	if err != nil && until.Err() != nil && ctx.Err() == nil {
+		late := fault.Wrap(err, fault.Unavailable, "report", "the report was not there within %v; retry later", s.cfg.Patience)
 		late.RetryAfter = time.Second
 		return late
 	}
 	return err
 }
 
-func (s *Service) sit(at seat) bool {
+// enter waits for the turn of a report, which ends with leave. It fails with fault.RateLimited where too many wait.
+func (s *Service) enter(ctx context.Context, of owner) (leave func(), err error) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.running[at] >= s.cfg.AtOnce {
-		return false
+	q := s.queues[of]
+	if q == nil {
+		q = &queue{turns: make(chan struct{}, s.cfg.AtOnce)}
+		s.queues[of] = q
 	}
-	s.running[at]++
-	return true
+	full := q.length >= s.cfg.AtOnce+s.cfg.Waiting
+	if !full {
+		q.length++
+	}
+	s.mu.Unlock()
+	if full {
+		e := fault.New(fault.RateLimited, "report", "%d reports are under way or wait already; retry later", s.cfg.AtOnce+s.cfg.Waiting)
+		e.Limit, e.RetryAfter = "reports", time.Second
+		return nil, e
+	}
+	select {
+	case q.turns <- struct{}{}:
+		return func() { <-q.turns; s.part(of, q) }, nil
+	case <-ctx.Done():
+		s.part(of, q)
+		return nil, ctx.Err()
+	}
 }
 
-func (s *Service) rise(at seat) {
+func (s *Service) part(of owner, q *queue) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.running[at]--; s.running[at] == 0 {
-		delete(s.running, at)
+	if q.length--; q.length == 0 {
+		delete(s.queues, of)
 	}
 }

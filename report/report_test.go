@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -323,30 +324,40 @@ func entities(t *testing.T) *entity.Registry {
 	return r
 }
 
-// TestAtOnce checks that a tenant's reports leave room for another's.
+// TestAtOnce checks that a tenant's reports wait for each other, that few do, and that another's don't.
 func TestAtOnce(t *testing.T) {
-	h := held{entered: make(chan struct{}), open: make(chan struct{})}
-	s := report.New(report.Config{ReadModel: h, Entities: entities(t), State: there, AtOnce: 2})
-	var asking sync.WaitGroup
-	ask := func(code string) {
-		asking.Go(func() {
-			if _, err := s.Tenant(t.Context(), worldtest.Scope(code)); err != nil {
-				t.Error(err)
-			}
-		})
-		<-h.entered
-	}
-	ask("alpha")
-	ask("alpha")
-	_, err := s.Tenant(t.Context(), worldtest.Scope("alpha"))
-	if e := fault.As(err); e == nil || e.Code != fault.RateLimited || e.RetryAfter == 0 {
-		t.Errorf("a third report of alpha: %v", err)
-	}
-	ask("bravo")
-	close(h.open)
-	asking.Wait()
-	ask("alpha") // there is room again
-	asking.Wait()
+	synctest.Test(t, func(t *testing.T) {
+		h := held{entered: make(chan struct{}, 9), open: make(chan struct{})}
+		s := report.New(report.Config{ReadModel: h, Entities: entities(t), State: there, AtOnce: 2, Waiting: 3})
+		var asking sync.WaitGroup
+		ask := func(code string) {
+			asking.Go(func() {
+				if _, err := s.Tenant(t.Context(), worldtest.Scope(code)); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		for range 5 {
+			ask("alpha")
+		}
+		synctest.Wait()
+		_, err := s.Tenant(t.Context(), worldtest.Scope("alpha"))
+		if e := fault.As(err); e == nil || e.Code != fault.RateLimited || e.RetryAfter == 0 {
+			t.Errorf("the sixth report of alpha: %v", err)
+		}
+		if len(h.entered) != 2 {
+			t.Errorf("%d reports of alpha are under way", len(h.entered))
+		}
+		ask("bravo")
+		synctest.Wait()
+		if len(h.entered) != 3 {
+			t.Errorf("bravo waits for alpha")
+		}
+		close(h.open)
+		asking.Wait()
+		ask("alpha") // there is room again
+		asking.Wait()
+	})
 }
 
 // TestPatience checks that a read model that does not answer is given up.
