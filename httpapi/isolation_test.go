@@ -17,6 +17,11 @@ import (
 // tokens of another tenant and the parameters of the victim's real objects, and with the right ones. A new operation is covered
 // without a word here, unless it has a parameter whose meaning hints doesn't know: then the test fails until it does.
 func TestIsolation(t *testing.T) {
+	world := func() apitest.Options {
+		opts := world()
+		opts.App.Model = modelOfProducts(t)
+		return opts
+	}
 	s := apitest.Start(t, world())
 	swept := 0
 	for _, op := range s.Doc.Operations {
@@ -237,6 +242,8 @@ func (m *matrix) hints(op *apitest.Operation, name, code string) (value any, ok 
 	case "id", "secret", "refreshToken":
 		absent := map[string]string{"id": code + ".01ARZ3NDEKTSV4RRFFQ69G5FAV"}[name]
 		return cmp.Or(m.made[code][name], absent, "x"), true
+	case "reason":
+		return "because", true
 	case "sourceTenantCode":
 		return code, true
 	case "targetTenantCodes":

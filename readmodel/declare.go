@@ -83,8 +83,7 @@ type column struct {
 // index is an index of a table, which begins with the tenant; a unique one holds its live rows.
 type index struct {
 	Columns []string
-	Unique  bool
-	Coded   bool // rows without a code are no part of it
+	Unique  bool // of one column; rows where it is null or "" are no part of it
 	Across  bool // it does not begin with the tenant
 }
 
@@ -105,7 +104,7 @@ var (
 )
 
 // Declare declares a table. Fields of the struct T with a tag db:"column" are columns, followed by ,index or ,unique for an index
-// with the tenant, the unique one among live rows; a field's type is string, bool, int, int32, int64, float64, time.Time, record.Time or json.Number,
+// with the tenant, the unique one among live rows where it is not "" or null; a field's type is string, bool, int, int32, int64, float64, time.Time, record.Time or json.Number,
 // which is kept as text, or a pointer to one, which may be null. An application's rows have their values from records' attributes, by T's json names. Column and table
 // names are lower-case letters, digits and _, at most 40. What is wrong with a declaration is told by New.
 func Declare[T any](name string, opts Options) *Table[T] {
@@ -131,7 +130,7 @@ func (t *table) declare(of reflect.Type) error {
 		return wrong("its columns are the fields of a struct, not of %s", of)
 	}
 	if !t.opts.DuplicateCodes {
-		t.indexes = append(t.indexes, index{Columns: []string{"code"}, Unique: true, Coded: true})
+		t.indexes = append(t.indexes, index{Columns: []string{"code"}, Unique: true})
 	}
 	t.indexes = append(t.indexes, index{Columns: []string{"name"}}, index{Columns: []string{"created_at"}})
 	for _, f := range reflect.VisibleFields(of) {
@@ -205,6 +204,11 @@ func kindOf(of reflect.Type) (k kind, null bool) {
 		return double, null
 	}
 	return "", null
+}
+
+// unique reports whether a column has a unique index.
+func (t *table) unique(name string) bool {
+	return slices.ContainsFunc(t.indexes, func(i index) bool { return i.Unique && i.Columns[0] == name })
 }
 
 // column returns a column by its name, nil where there is none.
@@ -328,8 +332,11 @@ func valueOf(v reflect.Value) any {
 	return textOf(v.String())
 }
 
-// textOf returns a text for a column. PostgreSQL holds no NUL; what the column shows for one, the attributes have exactly.
-func textOf(s string) string { return strings.ReplaceAll(s, "\x00", "\ufffd") }
+// textOf returns a text for a column. PostgreSQL holds no NUL and nothing but UTF-8; what the column shows for them, the attributes
+// have exactly.
+func textOf(s string) string {
+	return strings.ReplaceAll(strings.ToValidUTF8(s, "\ufffd"), "\x00", "\ufffd")
+}
 
 // Project returns a projection that an application makes of the commands of an entity type, whose attributes are read as A, into tables.
 func Project[A any](name string, of record.EntityType, apply func(ctx context.Context, tx *Tx, cmd *record.Record, attributes A) error, tables ...Declared) Projection {

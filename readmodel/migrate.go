@@ -217,18 +217,20 @@ func (t *table) statements(name string, generation int64, d driver.Dialect) []st
 		if i.Across {
 			columns = nil
 		}
-		for _, c := range i.Columns {
+		if i.Unique {
+			unique, where = "UNIQUE ", " WHERE NOT is_deleted AND "+t.column(i.Columns[0]).present()
+		}
+		for _, name := range i.Columns {
 			order := ""
-			if t.column(c).Null && d == driver.PostgreSQL {
+			if t.column(name).Null && d == driver.PostgreSQL {
 				order = " NULLS FIRST" // as SQLite has it, and lists are ordered
 			}
-			columns = append(columns, quote(c)+order)
+			columns = append(columns, quote(name)+order)
 		}
-		if i.Unique {
-			unique, where = "UNIQUE ", " WHERE NOT is_deleted"
-		}
-		if i.Coded {
-			where += " AND code <> ''"
+		for _, name := range []string{"sk", "pk"} { // which lists are ordered by in the end
+			if !i.Unique && !slices.Contains(i.Columns, name) {
+				columns = append(columns, name)
+			}
 		}
 		all = append(all, fmt.Sprintf("CREATE %sINDEX %s ON %s (%s)%s", unique, quote(fmt.Sprintf("%s_%d_%d", t.name, generation, n+1)), quote(name),
 			strings.Join(columns, ", "), where))
@@ -243,6 +245,14 @@ func (c column) definition(d driver.Dialect) string {
 		line += " NOT NULL DEFAULT " + map[kind]string{text: "''", integer: "0", double: "0", boolean: "false"}[c.Kind]
 	}
 	return line
+}
+
+// present is the condition that a column says something: that of unique indexes, as statements must spell it to have them used.
+func (c column) present() string {
+	if c.Kind == text && !c.Null {
+		return quote(c.Name) + " <> ''"
+	}
+	return quote(c.Name) + " IS NOT NULL"
 }
 
 // sql returns the type of a kind's columns. Text is compared byte by byte.

@@ -27,7 +27,7 @@ const (
 // Query says which rows of a table, and in which order. The zero Query is the first page of the rows that are not deleted.
 type Query struct {
 	Where   []Condition // that all hold, at most 20; none is all rows
-	Order   []Order     // at most 4; rows that are the same in them are ordered by their sort keys
+	Order   []Order     // at most 4; rows that are the same in them are ordered by their sort keys, in the direction of the last
 	Deleted bool        // rows of deleted records, too
 	Limit   int         // 1 to 1000; defaults to 100
 	Cursor  string      // of the page before; "" begins
@@ -185,8 +185,9 @@ func (t *table) plan(tenant string, q Query) (*plan, error) {
 		p.orders = append(p.orders, order{c, o.descending})
 		p.bound = append(p.bound, fmt.Sprint("by ", c.Name, o.descending))
 	}
-	for _, name := range []string{"sk", "pk"} { // which no two rows share
-		p.orders = append(p.orders, order{column: *t.column(name)})
+	descending := len(q.Order) > 0 && q.Order[len(q.Order)-1].descending // as the one before, so that an index can serve
+	for _, name := range []string{"sk", "pk"} {                          // which no two rows share
+		p.orders = append(p.orders, order{*t.column(name), descending})
 	}
 	return p, nil
 }
@@ -236,6 +237,9 @@ func (p *plan) condition(c Condition) error {
 		}
 	case equal, unequal, below, atMost, above, atLeast:
 		p.where.WriteString(name + " " + string(c.is) + " " + p.arg(values[0]))
+		if c.is == equal && values[0] != "" && p.table.unique(held.Name) {
+			p.where.WriteString(" AND " + held.present())
+		}
 	default: // the zero Condition
 		return invalid("a condition is made by a column's method")
 	}

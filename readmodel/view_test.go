@@ -35,6 +35,10 @@ func TestRowsFollowCommands(t *testing.T) {
 		same(t, "a row", got, Row[product]{TenantCode: "acme", ID: "PRODUCT#acme#1", PK: "PRODUCT#acme", SK: "1", Code: "code-1", Name: "name of 1", Version: 1,
 			CreatedAt: first.CreatedAt, CreatedBy: "ann", UpdatedAt: first.UpdatedAt, UpdatedBy: "bob", Attributes: first.Attributes,
 			Values: product{Price: 1.25, Category: "名前\ufffd'\"", Stock: &stock, Active: true, Launched: record.At(noon), Exact: "12345678901234567890.5", Barcode: &barcode}})
+		for _, odd := range []string{"名前\x00'\"", "\xff", "\x00", strings.Repeat("x", 1<<16)} {
+			_, err := v.Count(t.Context(), Query{Where: []Condition{p.Column("category").Equal(odd), p.Column("category").HasPrefix(odd), p.Column("code").Equal(odd)}})
+			must(t, err)
+		}
 		got, err = v.FindByCode(t.Context(), "code-2")
 		must(t, err)
 		same(t, "a row of a bare record", got.Values, product{})
@@ -224,6 +228,9 @@ func TestListsAsTheOracle(t *testing.T) {
 					if n := c(a, b); n != 0 {
 						return n
 					}
+				}
+				if n := len(q.Order); n > 0 && q.Order[n-1].descending {
+					return strings.Compare(b.SK, a.SK)
 				}
 				return strings.Compare(a.SK, b.SK)
 			})
@@ -480,4 +487,37 @@ func TestQueryCrossesTenants(t *testing.T) {
 		_, err = d.Query(t.Context(), sys, "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 20000) SELECT i FROM n")
 		fails(t, "an answer that is too long", err, fault.TooLarge)
 	})
+}
+
+// TestListsUseIndexes asks SQLite how it looks for rows: none of the queries that a declaration prepares for reads
+// a whole table, or sorts.
+func TestListsUseIndexes(t *testing.T) {
+	db, p := opened(t, sqliteIn(t)), products()
+	m := model(t, db, p)
+	v := view(t, p, database(t, m, db), "acme")
+	for what, q := range map[string]Query{ // each by an index of its own
+		"a row by its sort key":    {Where: []Condition{p.Column("sk").Equal("1")}},
+		"all rows":                 {},
+		"rows by name":             {Order: []Order{p.Column("name").Ascending()}},
+		"the newest rows":          {Order: []Order{p.Column("created_at").Descending()}},
+		"rows of a category":       {Where: []Condition{p.Column("category").Equal("x")}},
+		"a row by its code":        {Where: []Condition{p.Column("code").Equal("x")}},
+		"a row by what is unique":  {Where: []Condition{p.Column("barcode").Equal("x")}},
+		"rows in order of a price": {Order: []Order{p.Column("price").Descending()}},
+	} {
+		plan, err := v.plan(q)
+		must(t, err)
+		query := "EXPLAIN QUERY PLAN SELECT sk FROM product" + plan.where.String() + " ORDER BY " + plan.ordered() + " LIMIT 1"
+		must(t, db.Read(t.Context(), func(tx driver.Tx) error {
+			return tx.Query(t.Context(), func(r driver.Row) error {
+				var detail string
+				var id, parent, unused int64
+				err := r.Scan(&id, &parent, &unused, &detail)
+				if !strings.HasPrefix(detail, "SEARCH") { // SCAN is the whole table, USE TEMP B-TREE sorts
+					t.Errorf("%s: %s", what, detail)
+				}
+				return err
+			}, query, plan.args...)
+		}))
+	}
 }

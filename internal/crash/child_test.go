@@ -59,6 +59,13 @@ func TestMain(m *testing.M) {
 		}
 		return
 	}
+	if store := os.Getenv(childModel); store != "" {
+		if err := keepModel(store, os.Getenv(childSeed), os.Getenv(childBug)); err != nil {
+			fmt.Fprintln(os.Stderr, "child:", err)
+			os.Exit(1)
+		}
+		return
+	}
 	goleak.VerifyTestMain(served{dynamodbtest.Main(m)})
 }
 

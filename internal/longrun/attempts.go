@@ -32,6 +32,8 @@ func attempts() []attempt {
 		{"kill", "200 kills at random moments under load from 8 writers", test(longRun, "-run", "^TestKill$", "./internal/crash")},
 		{"members", "50 kills of a process that manages members, at random moments and around commits", test(longRun, "-run", "^TestKillMembers$", "./internal/crash")},
 		{"processes", "50 kills of one of three processes on each kind of store: nothing lost, handlers in order, taken over within 10 s", test(longRun, "-run", "^TestKillOneOfThree$", "./internal/crash")},
+		{"projection", "200 kills of the process that keeps a read model on SQLite and PostgreSQL, 50,000 commands: read model, rebuild and model are the same", test(longRun, "-run", "^TestKillProjection$", "-timeout", "2h", "./internal/crash")},
+		{"rebuild", "while one tenant of 100 is rebuilt, the others' lag stays under twice the quiet one, or 100 ms; the median of 5 runs", test(longRun, "-run", "^TestLagWhileRebuilding$", "-timeout", "1h", "./upkeep")},
 		{"faults", "300,000 calls on PostgreSQL and as many on DynamoDB while connections and servers fail: acknowledged is made, refused is not", test(longRun, "-run", "^(TestCallsUnderFaults|TestServerIsKilled|TestFaults)$", "-timeout", "8h", "./storage/postgres", "./storage/dynamodb")},
 		{"steps", "100,000 random steps on each engine have the results of the memory engine", test(nil, "-timeout", "4h", "-run", "^TestContract$/any_operations", "./storage/sqlite", "./storage/postgres", "./storage/dynamodb", "-rapid.checks=1000", "-rapid.steps=100")},
 		{"copies", "60 kills of copies of a store that is used", test(longRun, "-run", "^TestKill$", "./transfer")},

@@ -301,3 +301,33 @@ func TestLongReadEndsWithItsContext(t *testing.T) {
 		t.Errorf("the next read: %d rows, %v", len(recs), err)
 	}
 }
+
+// TestEngineTablesAreTheEngines has read models write what is not theirs.
+func TestEngineTablesAreTheEngines(t *testing.T) {
+	e := opened(t, t.TempDir(), tuning{})
+	write := func(statement string) (err error) {
+		for _, transact := range []func(context.Context, func(driver.Tx) error) error{e.Write, e.Define} {
+			err = errors.Join(err, transact(t.Context(), func(tx driver.Tx) error {
+				_, err := tx.Exec(t.Context(), statement)
+				if fault.CodeOf(err) != fault.Internal {
+					t.Errorf("%s: %v", statement, err)
+				}
+				return err
+			}))
+		}
+		return err
+	}
+	for _, table := range append(engineTables, "SYSTEM", `"Command"`, "main.data") {
+		for _, statement := range []string{"DELETE FROM ", "DROP TABLE ", "ALTER TABLE $ RENAME TO gone", "ALTER TABLE $ ADD COLUMN n", "CREATE INDEX i ON $ (rowid)", "CREATE TABLE sub AS SELECT 1; DELETE FROM "} {
+			if before, after, inside := strings.Cut(statement, "$"); inside {
+				write(before + table + after)
+			} else {
+				write(statement + table)
+			}
+		}
+	}
+	for _, statement := range []string{"PRAGMA synchronous = OFF", "ATTACH 'other.db' AS other", "CREATE TRIGGER t AFTER INSERT ON data BEGIN DELETE FROM command; END",
+		"CREATE VIEW v AS SELECT 1", "SAVEPOINT s", "VACUUM", "DELETE FROM sqlite_schema", "CREATE VIRTUAL TABLE f USING fts5(a)", "ANALYZE"} {
+		write(statement)
+	}
+}
