@@ -67,7 +67,7 @@ func harmless(text string) string {
 	}
 	seen := strings.TrimLeftFunc(text, func(r rune) bool { return unicode.IsSpace(r) || !unicode.IsPrint(r) || r == utf8.RuneError })
 	begins, _ := utf8.DecodeRuneInString(seen)
-	if unicode.IsControl(first) || strings.ContainsRune(triggers, begins) && seen != "" {
+	if unicode.IsControl(first) || strings.ContainsRune(triggers, begins) {
 		return "'" + text
 	}
 	return text
