@@ -165,7 +165,7 @@ func (v *serve) open(ctx context.Context, issuers []auth.Issuer, log *slog.Logge
 	if err != nil {
 		return nil, err
 	}
-	if cfg.Model, cfg.ReadModel, err = v.model(); err != nil {
+	if err := v.model(&cfg); err != nil {
 		return nil, err
 	}
 	cfg.Issuers = issuers

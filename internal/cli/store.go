@@ -70,7 +70,7 @@ func (t tables) config(types []entity.Type) (dynamodb.Config, error) {
 type engine struct {
 	Store     string `group:"where" enum:"sqlite,memory,postgres,dynamodb" default:"sqlite" help:"sqlite; memory, which forgets everything at the end; postgres or dynamodb, which several servers share. Defaults to sqlite."`
 	StoreURL  string `name:"store-url" env:"TENANTRY_STORE_URL" group:"where" placeholder:"URL" help:"With postgres: postgres://user@host:5432/database. With a password better in the environment, where other users don't see it."`
-	ReadModel string `group:"where" placeholder:"WHERE" help:"Where the tables and counts of reports are: sqlite:DIR or postgres://user@host/database. Defaults to the store itself, with sqlite and postgres; with dynamodb to none."`
+	ReadModel string `name:"read-model" env:"TENANTRY_READ_MODEL" group:"where" placeholder:"WHERE" help:"With memory or dynamodb: the database of the read model, a URL of PostgreSQL, or with memory a directory. Defaults to none; sqlite and postgres hold it themselves."`
 	Blobs     string `group:"where" placeholder:"WHERE" help:"With dynamodb: where attributes above 32 KiB are, a directory or s3://BUCKET. Defaults to the items themselves."`
 	tables
 }
@@ -101,52 +101,55 @@ func (e engine) source(ctx context.Context, dir string, types []entity.Type, log
 	}
 }
 
+// model has an App keep the read model that every server has: the tables of the guide. Without a database for it there is none.
+func (e engine) model(cfg *tenantry.Config) (err error) {
+	switch {
+	case e.ReadModel == "" && e.Store != "sqlite" && e.Store != "postgres":
+		return nil
+	case isPostgres(e.ReadModel):
+		cfg.ReadModel = postgres.At(e.ReadModel, postgres.Options{})
+	case e.ReadModel != "":
+		cfg.ReadModel = sqlite.At(e.ReadModel)
+	}
+	cfg.Model, err = readmodel.New(readmodel.Guide())
+	return err
+}
+
+// isPostgres reports whether a text is a URL of PostgreSQL.
+func isPostgres(text string) bool {
+	u, err := url.Parse(text)
+	return err == nil && (u.Scheme == "postgres" || u.Scheme == "postgresql") && (u.Host != "" || u.Query().Get("host") != "")
+}
+
 // check returns which flags don't go together.
 func (e engine) check() error {
 	var problems []fault.Field
 	add := func(field, problem string) {
 		problems = append(problems, fault.Field{Field: field, Problem: problem})
 	}
-	u, err := url.Parse(e.StoreURL)
 	switch {
 	case e.Store != "postgres" && e.StoreURL != "":
 		add("--store-url", "goes with --store postgres")
 	case e.Store != "postgres":
 	case e.StoreURL == "":
 		add("--store-url", "is missing; --store postgres needs it, as postgres://user@host:5432/database, or TENANTRY_STORE_URL")
-	case err != nil || u.Scheme != "postgres" && u.Scheme != "postgresql" || u.Host == "" && u.Query().Get("host") == "":
+	case !isPostgres(e.StoreURL):
 		add("--store-url", "is not a URL of PostgreSQL, as postgres://user@host:5432/database")
+	}
+	switch {
+	case e.ReadModel == "":
+	case e.Store == "sqlite" || e.Store == "postgres":
+		add("--read-model", "goes with --store memory and dynamodb; "+e.Store+" holds the read model itself")
+	case e.Store == "dynamodb" && !isPostgres(e.ReadModel), e.Store == "memory" && strings.Contains(e.ReadModel, "://") && !isPostgres(e.ReadModel):
+		add("--read-model", "is a URL of PostgreSQL, as postgres://user@host:5432/database, or with --store memory a directory")
 	}
 	if e.Store != "dynamodb" && (e.TablePrefix != "" || e.DynamoDBEndpoint != "" || e.Blobs != "") {
 		add("--table-prefix, --dynamodb-endpoint, --blobs", "go with --store dynamodb")
-	}
-	kind, at, _ := strings.Cut(e.ReadModel, ":")
-	switch {
-	case e.ReadModel == "":
-	case e.Store == "memory":
-		add("--read-model", "goes with a store that stays: sqlite, postgres or dynamodb")
-	case kind != "postgres" && kind != "postgresql" && (kind != "sqlite" || at == ""):
-		add("--read-model", "is sqlite:DIR, or a URL of PostgreSQL, as postgres://user@host:5432/database")
 	}
 	if problems != nil {
 		return fault.Invalid("cli", problems...)
 	}
 	return nil
-}
-
-// model returns what is kept of records for reports, and its database: the zero Source for the store's own. It is nil where there is none.
-func (e engine) model() (*readmodel.Model, driver.Source, error) {
-	var src driver.Source
-	switch dir, isSQLite := strings.CutPrefix(e.ReadModel, "sqlite:"); {
-	case isSQLite:
-		src = sqlite.At(dir)
-	case e.ReadModel != "":
-		src = postgres.At(e.ReadModel, postgres.Options{})
-	case e.Store == "memory" || e.Store == "dynamodb":
-		return nil, src, nil
-	}
-	m, err := readmodel.New(readmodel.Guide())
-	return m, src, err
 }
 
 // blobs returns where large attributes are, nil for the items themselves.

@@ -52,10 +52,10 @@ func (t target) openLocal(ctx context.Context, std IO, create bool) (*tenantry.A
 		}
 	}
 	cfg, err := t.config()
-	if err != nil {
-		return nil, nil, err
+	if err == nil {
+		err = t.model(&cfg)
 	}
-	if cfg.Model, cfg.ReadModel, err = t.model(); err != nil {
+	if err != nil {
 		return nil, nil, err
 	}
 	log := quietLog(std.Err)
