@@ -37,15 +37,6 @@ func (t target) connect(ctx context.Context, std IO, create bool) (c *client.Cli
 		c, err = client.New(client.Config{Server: t.Server, Token: t.Token})
 		return c, func() error { return nil }, err
 	}
-	app, c, err := t.openLocal(ctx, std, create)
-	if err != nil {
-		return nil, nil, err
-	}
-	return c, app.Close, nil
-}
-
-// openLocal opens the store that the flags name, and returns a client of its App's API. The caller closes the App.
-func (t target) openLocal(ctx context.Context, std IO, create bool) (*tenantry.App, *client.Client, error) {
 	if !create {
 		if err := t.exists(); err != nil {
 			return nil, nil, err
@@ -63,11 +54,10 @@ func (t target) openLocal(ctx context.Context, std IO, create bool) (*tenantry.A
 	if err != nil {
 		return nil, nil, err
 	}
-	c, err := local(app, log)
-	if err != nil {
+	if c, err = local(app, log); err != nil {
 		return nil, nil, errors.Join(err, app.Close())
 	}
-	return app, c, nil
+	return c, app.Close, nil
 }
 
 // local returns a client of app's API in this process, for a system admin named after the user of the operating system. The
