@@ -19,6 +19,7 @@ import (
 	"github.com/tenantry/tenantry/feed"
 	"github.com/tenantry/tenantry/guard"
 	"github.com/tenantry/tenantry/internal/scope"
+	"github.com/tenantry/tenantry/jobs"
 	"github.com/tenantry/tenantry/members"
 	"github.com/tenantry/tenantry/projection"
 	"github.com/tenantry/tenantry/readmodel"
@@ -31,6 +32,7 @@ import (
 	"github.com/tenantry/tenantry/storage/driver"
 	"github.com/tenantry/tenantry/tenant"
 	"github.com/tenantry/tenantry/tenants"
+	"github.com/tenantry/tenantry/tenantsync"
 	"github.com/tenantry/tenantry/upkeep"
 )
 
@@ -64,8 +66,11 @@ type Config struct {
 	// ReadModel is the database of the read model: SQLite or PostgreSQL. Defaults to the store's own, for stores of these two.
 	ReadModel driver.Source
 
-	// HandlerTerm is the term of the leases that let one process at a time run a handler: see projection.Config. Defaults to 4 s.
+	// HandlerTerm is the term of the leases that let one process at a time run a handler, or a job: see projection.Config. Defaults to 4 s.
 	HandlerTerm time.Duration
+
+	// Jobs are the application's own kinds of background work. Defaults to none.
+	Jobs []jobs.Kind
 
 	// Tenants configures the tenant module.
 	Tenants TenantOptions
@@ -91,6 +96,9 @@ type Config struct {
 
 	// Observe is told of every operation on the store. Defaults to nobody.
 	Observe func(op string, took time.Duration, err error)
+
+	// ObserveJob is told of every attempt of a job. Defaults to nobody.
+	ObserveJob func(jobs.Outcome)
 
 	// ObserveCache is told of every read through a cache, by the cache's name. Defaults to nobody.
 	ObserveCache func(name string, hit bool)
@@ -126,6 +134,8 @@ type App struct {
 	audit    *audit.Log
 	guard    *guard.Guard
 	verifier *auth.Verifier
+	jobs     *jobs.Queue
+	syncs    *tenantsync.Service
 	answers  storage.Keeper
 	tail     *feed.Tail
 	events   *events.Hub
@@ -231,6 +241,10 @@ func (a *App) build(cursors *storage.Cursors, revocations *members.Revocations) 
 		Inverse: inverse, Defaults: keeper("DEFAULT_TENANT"), Admins: keeper("ADMINS"), Families: keeper("REFRESH"), Now: cfg.Now})
 	a.tenants = tenants.New(tenants.Config{Commands: a.commands, Data: a.data, Directory: a.dir, Left: a.members.Left, Listing: listing, Partitions: partitions, Cursors: cursors,
 		Reserved: a.guard.Reserved, CrossTenant: cfg.CrossTenantRoles.Has})
+	a.jobs = jobs.New(jobs.Config{Store: a.store, Jobs: keeper("JOB"), Directory: keeper("JOBS"), Workers: keeper("WORKER"), Tenant: a.guard.Lookup, Term: cfg.HandlerTerm,
+		Observe: cfg.ObserveJob, Log: cfg.Log, Now: cfg.Now})
+	a.syncs = tenantsync.New(tenantsync.Config{Store: a.store, Commands: a.commands, Entities: a.entities, Queue: tenantsync.Jobs(a.jobs), Orders: keeper("SYNC"), Parts: keeper("SYNC_TARGET"),
+		Pages: keeper("SYNC_PAGE"), Rules: keeper("SYNC_RULE"), Feed: keeper("SYNC_FEED"), Partitions: partitions, State: a.guard.Lookup, Active: a.tenants.Active, Auditor: a.audit, Log: cfg.Log, Now: cfg.Now})
 	var err error
 	a.settings, err = settings.New(settings.Config{Commands: a.commands, Data: a.data, Cursors: cursors, Groups: tenants.GroupsFor, State: a.guard.Lookup, Declaration: cfg.Settings,
 		Feed: a.tail, Observe: cfg.ObserveCache})
@@ -242,6 +256,7 @@ func (a *App) build(cursors *storage.Cursors, revocations *members.Revocations) 
 			Owners: map[record.EntityType]func(*record.Record) (tenant.Code, error){members.EntityType(): readmodel.MemberOf}})
 	}
 	a.reports = report.New(report.Config{ReadModel: a.counted(), Entities: a.entities, State: a.guard.Lookup, Now: cfg.Now})
+	failed = errors.Join(failed, a.jobs.Register(append(slices.Clone(cfg.Jobs), a.syncs.Kind())...))
 	a.routes = a.modules()
 	return failed
 }
@@ -259,6 +274,7 @@ func (a *App) modules() []route.Operation {
 	ops = append(ops, a.events.Operations()...)
 	ops = append(ops, a.reports.Operations()...)
 	ops = append(ops, (&upkeep.Routes{Handlers: a.runner, ReadModel: a.upkeep}).Operations()...)
+	ops = append(ops, (&tenantsync.Routes{Syncs: a.syncs}).Operations()...)
 	return append(ops, a.cfg.Routes...)
 }
 
@@ -278,7 +294,8 @@ func (a *App) moduleOf(t record.EntityType) string {
 	return typ.In()
 }
 
-// Start begins what runs beside requests: handlers, the read model, event streams, and following what other processes change. It returns at once;
+// Start begins what runs beside requests: handlers, the read model, jobs, event streams, and following what other processes change. It
+// returns at once;
 // Close ends it.
 func (a *App) Start(ctx context.Context) error {
 	ctx, a.stop = context.WithCancel(context.WithoutCancel(ctx))
@@ -294,6 +311,8 @@ func (a *App) Start(ctx context.Context) error {
 	}
 	a.working.Go(run)
 	a.working.Go(func() { a.events.Run(ctx) })
+	a.working.Go(func() { a.jobs.Run(ctx) })
+	a.working.Go(func() { a.syncs.Follow(ctx) })
 	return nil
 }
 
@@ -354,6 +373,12 @@ func (a *App) Audit() *audit.Log { return a.audit }
 
 // Handlers returns the runner of the handlers.
 func (a *App) Handlers() *projection.Runner { return a.runner }
+
+// Syncs returns the copying of records between tenants.
+func (a *App) Syncs() *tenantsync.Service { return a.syncs }
+
+// Jobs returns the queue of background work.
+func (a *App) Jobs() *jobs.Queue { return a.jobs }
 
 // Guard returns the only door to data.
 func (a *App) Guard() *guard.Guard { return a.guard }

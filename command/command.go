@@ -185,6 +185,7 @@ type options struct {
 	live     bool
 	receipt  *Receipt
 	at       int64 // the version that AtVersion asks for; 0 for none
+	beside   []func(context.Context, scope.Scope) ([]storage.SystemWrite, error)
 }
 
 func async(o *options)    { o.async = true }
@@ -199,6 +200,24 @@ func Live() Option { return func(o *options) { o.existing, o.live = true, true }
 // AtVersion makes a publish that takes whatever version is current fail with fault.VersionConflict unless that is n, which
 // is at least 1.
 func AtVersion(n int64) Option { return func(o *options) { o.at = n } }
+
+// Beside makes a publish keep what plan returns in the command's own commit. Where a condition of these writes does not hold, plan is called
+// again; where nothing changes, nothing of it is written. The publish fails with what plan fails with.
+func Beside(plan func(context.Context, scope.Scope) ([]storage.SystemWrite, error)) Option {
+	return func(o *options) { o.beside = append(o.beside, plan) }
+}
+
+// planned returns what the options want kept beside a command.
+func (o options) planned(ctx context.Context, sc scope.Scope) (writes []storage.SystemWrite, err error) {
+	for _, plan := range o.beside {
+		more, err := plan(ctx, sc)
+		if err != nil {
+			return nil, err
+		}
+		writes = append(writes, more...)
+	}
+	return writes, nil
+}
 
 // attempts bounds how often a publish reads again after another was first. With VersionLatest each attempt
 // loses only to a command that was accepted.
@@ -259,9 +278,14 @@ func (s *Service) Change(ctx context.Context, sc scope.Scope, key record.Key, ve
 		if change == nil {
 			return Result{Record: current}, nil
 		}
+		planned, err := o.planned(ctx, sc)
+		if err != nil {
+			return Result{}, err
+		}
+		change.System = append(planned, change.System...)
 		res, err := s.commit(ctx, view, o, *change)
 		if lost, ok := errors.AsType[*driver.Conflict](err); ok {
-			if err := lostTo(lost, *change, o.receipt); err != nil {
+			if err := lostTo(lost, *change, len(planned), o.receipt); err != nil {
 				return Result{}, err
 			}
 			if lost.Write == 0 {
@@ -445,9 +469,9 @@ func entityOf(r *record.Record) record.EntityType {
 }
 
 // lostTo says what to do after another command was first: nil to try again, or the error to return.
-func lostTo(lost *driver.Conflict, change storage.Change, receipt *Receipt) error {
+func lostTo(lost *driver.Conflict, change storage.Change, planned int, receipt *Receipt) error {
 	offset := storage.SystemOffset(change)
-	if lost.Write >= offset {
+	if lost.Write >= offset+planned { // what was planned beside it is planned again
 		if receipt != nil && lost.Write == offset+len(change.System)-1 {
 			return nil // the same request was first: its receipt answers
 		}

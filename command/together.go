@@ -48,6 +48,11 @@ func (s *Service) Together(ctx context.Context, sc scope.Scope, plan func(contex
 		if err != nil {
 			return Result{}, err
 		}
+		planned, err := o.planned(ctx, sc)
+		if err != nil {
+			return Result{}, err
+		}
+		p.System = append(planned, p.System...)
 		res, err := s.together(ctx, view, p, o)
 		if _, lost := errors.AsType[*driver.Conflict](err); lost {
 			continue

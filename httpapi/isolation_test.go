@@ -72,6 +72,7 @@ func (m *matrix) settle(t *testing.T) (victim, attacker, canary string) {
 		m.send(t, m.sa("PATCH", "/api/tenants/"+code+"/data/PRODUCT/b1", fmt.Sprintf(`{"version":1,"attributes":{"more":%q}}`, text)), 200)
 		m.people(t, code)
 		m.master(t, code, text)
+		m.sync(t, code)
 	}
 	return victim, attacker, canary
 }
@@ -87,6 +88,15 @@ func (m *matrix) people(t *testing.T, code string) {
 	switching := apitest.Request{Token: m.Token("user@" + code), Method: "POST", Path: "/api/auth/switch-tenant", Body: fmt.Sprintf(`{"tenantCode":%q}`, code)}
 	m.send(t, switching, 200).Decode(t, &session)
 	m.made[code] = map[string]string{"id": invited.ID, "secret": invited.Secret, "refreshToken": session.RefreshToken}
+}
+
+// sync plans a sync of a tenant, to one that does not exist, and makes a rule.
+func (m *matrix) sync(t *testing.T, code string) {
+	t.Helper()
+	var planned, rule struct{ ID string }
+	m.send(t, m.sa("POST", "/api/admin/sync/plan", fmt.Sprintf(`{"sourceTenantCode":%q,"targetTenantCodes":["nowhere"],"entityType":"PRODUCT"}`, code)), 202).Decode(t, &planned)
+	m.send(t, m.sa("POST", "/api/admin/sync-rules", fmt.Sprintf(`{"sourceTenantCode":%q,"targetTenantCodes":["nowhere"],"entityType":"NOTHING"}`, code)), 201).Decode(t, &rule)
+	m.made[code]["sync"], m.made[code]["rule"] = planned.ID, rule.ID
 }
 
 // master makes the master setting new-code of a tenant on every level.
@@ -231,7 +241,7 @@ func (m *matrix) expired(user string) string {
 
 // also are the members and query parameters that an operation needs though its schema doesn't say so.
 func also(op *apitest.Operation) []string {
-	return map[string][]string{"invite": {"userCode"}, "revoke": {"sub"}, "listMasterSettings": {"level", "user"}}[op.ID]
+	return map[string][]string{"invite": {"userCode"}, "revoke": {"sub"}, "listMasterSettings": {"level", "user"}, "listSyncItems": {"target"}}[op.ID]
 }
 
 // hints are the values of parameters and members whose meaning a schema doesn't say, for a tenant.
@@ -239,7 +249,14 @@ func (m *matrix) hints(op *apitest.Operation, name, code string) (value any, ok 
 	switch name {
 	case "userCode":
 		return cmp.Or(map[string]string{"listTenantsOfUser": "user@", "addMember": "new@", "invite": "new@"}[op.ID], "clerk@") + code, true
+	case "target":
+		return "nowhere", true
 	case "id", "secret", "refreshToken":
+		for path, made := range map[string]string{"/api/admin/sync/": "sync", "/api/admin/sync-rules/": "rule"} {
+			if strings.HasPrefix(op.Path, path) {
+				return cmp.Or(m.made[code][made], "01ARZ3NDEKTSV4RRFFQ69G5FAV"), true
+			}
+		}
 		absent := map[string]string{"id": code + ".01ARZ3NDEKTSV4RRFFQ69G5FAV"}[name]
 		return cmp.Or(m.made[code][name], absent, "x"), true
 	case "reason":

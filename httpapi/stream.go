@@ -3,6 +3,7 @@ package httpapi
 import (
 	"context"
 	"errors"
+	"io"
 	"net/http"
 	"time"
 
@@ -46,7 +47,7 @@ func (h *Handler) stream(r *http.Request, op *route.Operation, admitted *call, s
 	why := h.relay(ctx, op, r, admitted, s, out)
 	if h.ending.Err() != nil {
 		why = fault.New(fault.Unavailable, "httpapi", "the server is ending; connect again")
-	} else if out.err != nil || ctx.Err() != nil {
+	} else if out.err != nil || ctx.Err() != nil || errors.Is(why, io.EOF) {
 		return
 	}
 	e := failure(ctx, why)

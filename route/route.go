@@ -318,7 +318,7 @@ type Download struct {
 
 // Stream is an answer that comes in pieces. Next waits for the next one: whole events, as they stand on the wire. It
 // returns the context's error where that ends first, and may be called again then; any other error ends the stream, and is its last
-// event. Close is called once, after the last Next.
+// event, but for io.EOF, which ends it without one. Close is called once, after the last Next.
 type Stream interface {
 	Next(context.Context) ([]byte, error)
 	Close()

@@ -3,7 +3,6 @@ package storage
 import (
 	"context"
 	"errors"
-	"slices"
 
 	"github.com/tenantry/tenantry/fault"
 	"github.com/tenantry/tenantry/internal/scope"
@@ -199,18 +198,44 @@ func (k Keeper) Delete(r Row) SystemWrite {
 	return SystemWrite{driver.Write{Collection: driver.System, Record: k.record(r, r.Version), Delete: true}}
 }
 
+// Remove returns the write that removes the row, if it still has r.Version, which is at least 1.
+func (k Keeper) Remove(r Row) SystemWrite {
+	w := k.Delete(r)
+	w.write.If = driver.Condition{Kind: driver.IfVersion, Version: r.Version}
+	return w
+}
+
 func (k Keeper) record(r Row, version int64) *record.Record {
 	return &record.Record{PK: k.pk(r.Owner), SK: r.SK, Version: version, TTL: r.Expires, Attributes: r.Value}
 }
 
 // Commit writes system rows by themselves, all or none. It fails with *driver.Conflict.
 func (k Keeper) Commit(ctx context.Context, writes ...SystemWrite) error {
-	batch := driver.Batch{Writes: make([]driver.Write, len(writes))}
-	for i, w := range slices.All(writes) {
-		batch.Writes[i] = w.write
+	return k.commit(ctx, raw(writes))
+}
+
+// CommitUnpaused is Commit for what must not change while the store, or a tenant that the writes are about, is paused: it fails with
+// fault.Unavailable there.
+func (k Keeper) CommitUnpaused(ctx context.Context, writes ...SystemWrite) error {
+	own := raw(writes)
+	err := k.commit(ctx, append(own, k.store.unpaused(ctx, own)...))
+	if lost, ok := errors.AsType[*driver.Conflict](err); ok && lost.Write >= len(own) {
+		return paused()
 	}
+	return err
+}
+
+func raw(writes []SystemWrite) []driver.Write {
+	out := make([]driver.Write, len(writes))
+	for i, w := range writes {
+		out[i] = w.write
+	}
+	return out
+}
+
+func (k Keeper) commit(ctx context.Context, writes []driver.Write) error {
 	began := k.store.began()
-	_, err := k.store.engine.Commit(ctx, batch)
+	_, err := k.store.engine.Commit(ctx, driver.Batch{Writes: writes})
 	k.store.done("commit", began, err)
 	return err
 }

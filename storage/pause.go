@@ -37,7 +37,7 @@ func PauseOf(code tenant.Code) string {
 func pauseOf(owner string) string { return "tenant" + record.Separator + owner }
 
 // aboutTenants are the words of what stands in the common tenant and is, by the first segment of its sort key, about another.
-var aboutTenants = []string{"USER_TENANT", "INVITATION", "MEMBER_OF", "TENANTS"}
+var aboutTenants = []string{"USER_TENANT", "INVITATION", "MEMBER_OF", "TENANTS", "JOBS"}
 
 // Owner returns the code of the tenant that a row is about: the second segment of its PK, or the first of its SK where it
 // stands in the common tenant beside those of others. It is lower case; it is no valid code for rows that no Scope can name.

@@ -71,6 +71,27 @@ func (s *Service) List(ctx context.Context, sys scope.System, limit int, cursor 
 	}
 }
 
+// Active returns the codes of the tenants that exist and are not suspended, in their order, common not among them.
+func (s *Service) Active(ctx context.Context, sys scope.System) (codes []tenant.Code, err error) {
+	for cursor, more := "", true; more; more = cursor != "" {
+		page, err := s.List(ctx, sys, data.MaxLimit, cursor, false)
+		if err != nil {
+			return nil, err
+		}
+		for _, rec := range page.Items {
+			code, err := tenant.Parse(rec.TenantCode)
+			if err != nil {
+				return nil, err
+			}
+			if !code.IsCommon() && rec.Attributes.Member(suspendedMember) == nil {
+				codes = append(codes, code)
+			}
+		}
+		cursor = page.Cursor
+	}
+	return codes, nil
+}
+
 // listed returns the record that a row of the directory stands for.
 func (s *Service) listed(ctx context.Context, row storage.Row, actor scope.Actor) (*record.Record, error) {
 	code, err := tenant.Parse(row.SK)

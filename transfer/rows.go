@@ -28,6 +28,13 @@ var rules = map[string]rule{
 	"MEMBER_OF":      travels,
 	"DEFAULT_TENANT": travels,
 	"ADMINS":         travels,
+	"JOB":            travels, // what runs in the pause runs again on the target, whose workers don't know who claimed it
+	"JOBS":           travels,
+
+	"SYNC":        travels,
+	"SYNC_TARGET": travels,
+	"SYNC_PAGE":   travels,
+	"SYNC_RULE":   travels,
 
 	"CHECKPOINT": placed,
 	"PARKED":     placed,
@@ -36,6 +43,8 @@ var rules = map[string]rule{
 	"REFRESH":         stays, // sessions, whose tokens the source's keys signed: users switch again
 	"SECRET":          stays, // keys, sealed under the source's master key
 	"LEASE":           stays,
+	"WORKER":          stays,
+	"SYNC_FEED":       stays, // where rules are in the source's feed: without it they begin with a sync
 	"EPOCH":           stays, // older versions wrote it
 	copyWord:          stays,
 	storage.PauseWord: stays,

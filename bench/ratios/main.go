@@ -59,6 +59,8 @@ var targets = []target{
 	{benchmark: "PublishSync/writers=1", against: "append", unit: "ns/op", limit: 0.6},
 	{benchmark: "PublishSync/writers=64", against: "group-commit", unit: "ns/op", limit: 0.8},
 	{benchmark: "PublishSync/writers=64", unit: "op/s", limit: 15_000},
+	{benchmark: "Sync", against: "publish", unit: "ns/op", limit: 0.6},
+	{benchmark: "Sync", against: "loop", unit: "ns/op", limit: 3},
 	{benchmark: "Get", against: "statement", unit: "ns/op", limit: 0.8},
 	{benchmark: "List", against: "statement", unit: "ns/op", limit: 0.6},
 	{benchmark: "Admit/first", against: "signature", unit: "ns/op", limit: 1 / 1.3, slack: 15_000},

@@ -18,8 +18,14 @@ type Follower struct {
 // Follow connects to /api/events of the server at url. Header are names and values, in turn. The stream ends with the test.
 func Follow(t testing.TB, url, token, query string, header ...string) *Follower {
 	t.Helper()
+	return FollowAt(t, url+"/api/events"+query, token, header...)
+}
+
+// FollowAt is Follow for the stream at url.
+func FollowAt(t testing.TB, url, token string, header ...string) *Follower {
+	t.Helper()
 	ctx, stop := context.WithTimeout(context.Background(), 30*time.Second)
-	r, err := http.NewRequestWithContext(ctx, http.MethodGet, url+"/api/events"+query, nil)
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -91,42 +91,85 @@ func TestASY(t *testing.T) {
 		a.honest(get(tokens["alpha"], "/api/data/QUEUED/q0"))
 	})
 	w.attack(t, "ASY-03", func(a *attack) {
-		a.writing("bravo") // its audit log
-		sa := w.token("sa")
-		reported := a.honest(get(sa, "/api/tenants/bravo/metrics"))
-		var log struct {
-			Items []struct {
-				UserID, Operation string
-				Tenants           []string
+		a.writing("common", "alpha", "bravo")
+		sa, ua, aa, ab := w.token("sa"), w.token("ua"), w.token("aa"), w.token("ab")
+		for _, sk := range []string{"1", "2", "3"} {
+			a.honest(post(ua, "/api/data/LEAFLET", `{"sk":"%s","name":"for all"}`, sk))
+		}
+		var ordered struct{ ID string }
+		a.honest(post(sa, "/api/admin/sync", `{"sourceTenantCode":"alpha","targetTenantCodes":["bravo"],"entityType":"LEAFLET"}`)).Decode(a, &ordered)
+		a.untilOver(sa, ordered.ID)
+		for _, sk := range []string{"1", "2", "3"} {
+			var row struct {
+				TenantCode, PK, RequestID, CreatedBy string
+				Metadata                             struct{ SyncedFrom string }
+			}
+			a.honest(get(w.token("ub"), "/api/data/LEAFLET/"+sk)).Decode(a, &row)
+			if row.TenantCode != "bravo" || row.PK != "LEAFLET#bravo" || row.RequestID != ordered.ID || row.Metadata.SyncedFrom != "LEAFLET#alpha#"+sk {
+				a.Errorf("the copy is %+v", row)
 			}
 		}
-		a.honest(get(w.token("ab"), "/api/audit?limit=1")).Decode(a, &log)
-		if len(log.Items) != 1 || log.Items[0].UserID != "sa" || log.Items[0].Operation != "GET /api/tenants/{tenantCode}/metrics" || !slices.Equal(log.Items[0].Tenants, []string{"bravo"}) {
-			a.Errorf("bravo's log has %+v", log.Items)
-		}
-		if bytes.Contains(reported.Body, []byte("alpha")) {
-			a.Errorf("a report of bravo: %v", reported)
-		}
-		sc, err := w.App.System("report").Enter(a.Context(), worldtest.Code("bravo"), time.Time{})
-		if err != nil {
-			a.Fatal(err)
-		}
-		shown := 0
-		err = w.App.Upkeep().LookIn(a.Context(), sc, func(kept *upkeep.Snapshot) error {
-			mine := func(code string) {
-				if shown++; code != "bravo" {
-					a.Errorf("what reports of bravo sees %s", code)
+		for code, token := range map[string]string{"alpha": aa, "bravo": ab} { // each sees the crossing, and of its tenants only its own
+			var log struct {
+				Items []struct {
+					Reason, UserID string
+					Tenants        []string
 				}
 			}
-			return errors.Join(kept.Tenants(a.Context(), func(f upkeep.Freshness) { mine(f.TenantCode) }),
-				kept.Counts(a.Context(), func(c upkeep.Count) { mine(c.TenantCode) }),
-				kept.Recent(a.Context(), record.MustEntityType("PRODUCT"), 100, func(r upkeep.Row) { mine(r.TenantCode) }))
-		})
-		if err != nil || shown < 3 {
-			a.Errorf("bravo's part is %d rows, %v", shown, err)
+			a.honest(get(token, "/api/audit?limit=1000")).Decode(a, &log)
+			seen := 0
+			for _, entry := range log.Items {
+				if entry.Reason == "sync LEAFLET" {
+					seen++
+					if len(entry.Tenants) != 1 || entry.Tenants[0] != code {
+						a.Errorf("the log of %s shows %+v", code, entry)
+					}
+				}
+			}
+			if seen == 0 {
+				a.Errorf("the log of %s doesn't have the sync", code)
+			}
 		}
-		if _, err := w.App.Reports().System(a.Context(), guard.System{}, report.Query{}); !errors.Is(err, fault.RoleRequired) {
-			a.Errorf("a second tenant by a Scope: %v", err)
-		}
+		w.reportOf(a)
 	})
+}
+
+// reportOf checks that a report of bravo is made with bravo's Scope, sees nothing else, and is told to bravo.
+func (w *world) reportOf(a *attack) {
+	sa := w.token("sa")
+	reported := a.honest(get(sa, "/api/tenants/bravo/metrics"))
+	var log struct {
+		Items []struct {
+			UserID, Operation string
+			Tenants           []string
+		}
+	}
+	a.honest(get(w.token("ab"), "/api/audit?limit=1")).Decode(a, &log)
+	if len(log.Items) != 1 || log.Items[0].UserID != "sa" || log.Items[0].Operation != "GET /api/tenants/{tenantCode}/metrics" || !slices.Equal(log.Items[0].Tenants, []string{"bravo"}) {
+		a.Errorf("bravo's log has %+v", log.Items)
+	}
+	if bytes.Contains(reported.Body, []byte("alpha")) {
+		a.Errorf("a report of bravo: %v", reported)
+	}
+	sc, err := w.App.System("report").Enter(a.Context(), worldtest.Code("bravo"), time.Time{})
+	if err != nil {
+		a.Fatal(err)
+	}
+	shown := 0
+	err = w.App.Upkeep().LookIn(a.Context(), sc, func(kept *upkeep.Snapshot) error {
+		mine := func(code string) {
+			if shown++; code != "bravo" {
+				a.Errorf("what reports of bravo sees %s", code)
+			}
+		}
+		return errors.Join(kept.Tenants(a.Context(), func(f upkeep.Freshness) { mine(f.TenantCode) }),
+			kept.Counts(a.Context(), func(c upkeep.Count) { mine(c.TenantCode) }),
+			kept.Recent(a.Context(), record.MustEntityType("PRODUCT"), 100, func(r upkeep.Row) { mine(r.TenantCode) }))
+	})
+	if err != nil || shown < 3 {
+		a.Errorf("bravo's part is %d rows, %v", shown, err)
+	}
+	if _, err := w.App.Reports().System(a.Context(), guard.System{}, report.Query{}); !errors.Is(err, fault.RoleRequired) {
+		a.Errorf("a second tenant by a Scope: %v", err)
+	}
 }

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/tenantry/tenantry/internal/apitest"
 )
@@ -131,6 +132,28 @@ func TestOBJ(t *testing.T) {
 		a.wants(get(aa, "/api/admin/reports/system?include=recentOrders"), 403)
 		a.honest(get(w.token("sa"), "/api/tenants/bravo/metrics"))
 	})
+	w.attack(t, "OBJ-14", func(a *attack) {
+		a.writing("common", "kilo", "alph") // what is planned, and the jobs that plan
+		sa, order := w.token("sa"), func(token, path, source, targets string) apitest.Request {
+			return post(token, path, `{"sourceTenantCode":"%s","targetTenantCodes":%s,"entityType":"PRODUCT"}`, source, targets)
+		}
+		var planned struct{ ID string }
+		a.honest(order(sa, "/api/admin/sync/plan", "alpha", `["kilo","alph"]`)).Decode(a, &planned)
+		a.untilOver(sa, planned.ID)
+		for _, token := range []string{ua, aa, ub, w.token("ab"), w.token("um"), w.token("un")} {
+			for _, c := range []struct{ source, targets string }{{"bravo", `["alpha"]`}, {"alpha", `["bravo"]`}, {"alpha", `["alpha","bravo"]`}, {"common", `["bravo"]`}, {"alpha", `"*"`}, {"alpha", `["zulu9"]`}} {
+				for _, path := range []string{"/api/admin/sync", "/api/admin/sync/plan", "/api/admin/sync-rules"} {
+					a.wants(order(token, path, c.source, c.targets), 403)
+				}
+			}
+			for _, id := range []string{planned.ID, "01ARZ3NDEKTSV4RRFFQ69G5FAV"} {
+				at := "/api/admin/sync/" + id
+				for _, r := range []apitest.Request{post(token, at+"/apply", ""), post(token, at+"/resume", ""), post(token, at+"/undo", `{}`), remove(token, at), get(token, at), get(token, at+"/events"), get(token, at+"/items?target=alph")} {
+					a.wants(r, 403)
+				}
+			}
+		}
+	})
 	w.attack(t, "OBJ-18", func(a *attack) {
 		a.writing("alpha")
 		record, history := alike(a.honest(get(ub, productList+"/1"))), alike(a.honest(get(ub, productList+"/1/history")))
@@ -150,4 +173,22 @@ func TestOBJ(t *testing.T) {
 		a.honest(post(ua, "/api/data/CATALOG", `{"sk":"x2","code":"X-bravo","name":"N"}`))
 		a.wants(post(ua, "/api/data/CATALOG", `{"sk":"x3","code":"X1","name":"N"}`), 400, 409)
 	})
+}
+
+// untilOver waits until a sync is not worked on any more, and its jobs are gone.
+func (a *attack) untilOver(token, id string) {
+	a.Helper()
+	deadline := time.After(10 * time.Second)
+	for {
+		var sync struct{ Status string }
+		a.honest(get(token, "/api/admin/sync/"+id)).Decode(a, &sync)
+		if sync.Status != "planning" && sync.Status != "applying" {
+			return
+		}
+		select {
+		case <-deadline:
+			a.Fatalf("sync %s is %s still", id, sync.Status)
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
 }

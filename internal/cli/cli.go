@@ -45,6 +45,7 @@ type verbs struct {
 	Me         me          `cmd:"" help:"Show who the caller is."`
 	Data       dataVerb    `cmd:"" help:"Read and write records."`
 	Report     reportVerb  `cmd:"" help:"Count the records of all tenants, or of one."`
+	Sync       syncVerb    `cmd:"" help:"Copy records between tenants."`
 	Keys       keysVerb    `cmd:"" help:"List, rotate and retire the keys that sign tokens."`
 	Tables     tablesVerb  `cmd:"" help:"Create and check DynamoDB tables."`
 	Policy     policyVerb  `cmd:"" help:"Print what a database's own access control should say."`

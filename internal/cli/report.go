@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/tenantry/tenantry"
 	"github.com/tenantry/tenantry/client"
 	"github.com/tenantry/tenantry/fault"
 )
@@ -26,27 +27,28 @@ type reportOutput struct {
 
 // withReports calls use with a client of the API. Where no server keeps the read model of a store, this process brings it up to date.
 func (t target) withReports(ctx context.Context, std IO, use func(*client.Client) error) (err error) {
-	if t.Server != "" {
-		return t.withClient(ctx, std, false, use)
-	}
-	app, c, err := t.openLocal(ctx, std, false)
+	c, closed, err := t.connectTo(ctx, std, false, func(app *tenantry.App) error { return catchUp(ctx, std, app) })
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, app.Close()) }()
-	if err := app.Start(ctx); err != nil {
-		return err
-	}
-	if app.Upkeep() == nil {
-		return use(c) // the API says what to do
-	}
-	for err = app.CatchUp(ctx); errors.Is(err, fault.Behind); err = app.CatchUp(ctx) {
-		fmt.Fprintln(std.Err, "The read model is being brought up to date.")
-	}
-	if err != nil {
-		return err
-	}
+	defer func() { err = errors.Join(err, closed()) }()
 	return use(c)
+}
+
+// catchUp returns when the read model of app, where it has one, has what was committed. Reports of an app without one say what to do.
+func catchUp(ctx context.Context, std IO, app *tenantry.App) error {
+	if app.Upkeep() == nil {
+		return nil
+	}
+	err := app.Start(ctx)
+	if err == nil {
+		err = app.CatchUp(ctx)
+	}
+	for errors.Is(err, fault.Behind) {
+		fmt.Fprintln(std.Err, "The read model is being brought up to date.")
+		err = app.CatchUp(ctx)
+	}
+	return err
 }
 
 type reportSystem struct {

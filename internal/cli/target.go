@@ -30,6 +30,15 @@ type target struct {
 
 // connect returns a client of the API. The caller calls close at the end. With create, a store that isn't there is begun.
 func (t target) connect(ctx context.Context, std IO, create bool) (c *client.Client, closed func() error, err error) {
+	return t.connectTo(ctx, std, create, func(*tenantry.App) error { return nil })
+}
+
+// connectWorking is connect to what works on what is ordered: where that is this process, jobs run until close is called.
+func (t target) connectWorking(ctx context.Context, std IO) (c *client.Client, closed func() error, err error) {
+	return t.connectTo(ctx, std, false, func(app *tenantry.App) error { return app.Start(ctx) })
+}
+
+func (t target) connectTo(ctx context.Context, std IO, create bool, opened func(*tenantry.App) error) (c *client.Client, closed func() error, err error) {
 	if t.Server != "" {
 		if t.Token == "" {
 			return nil, nil, fault.New(fault.InvalidRequest, "cli", "a server needs a token: --token or TENANTRY_TOKEN")
@@ -54,7 +63,10 @@ func (t target) connect(ctx context.Context, std IO, create bool) (c *client.Cli
 	if err != nil {
 		return nil, nil, err
 	}
-	if c, err = local(app, log); err != nil {
+	if c, err = local(app, log); err == nil {
+		err = opened(app)
+	}
+	if err != nil {
 		return nil, nil, errors.Join(err, app.Close())
 	}
 	return c, app.Close, nil

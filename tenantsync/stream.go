@@ -1,0 +1,60 @@
+package tenantsync
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"time"
+
+	"github.com/go-json-experiment/json"
+
+	"github.com/tenantry/tenantry/fault"
+)
+
+// lookEvery is the time between two looks at where a sync stands.
+const lookEvery = 200 * time.Millisecond
+
+// progress is one reader's view of where a sync stands. It is for one goroutine.
+type progress struct {
+	service *Service
+	id      string
+	shown   []byte // the last event's data
+	over    bool
+	timer   *time.Timer
+}
+
+// Next waits until the sync is further and returns that as a server-sent event: progress, and at last done, when the sync is not worked on
+// any more. After that one it returns io.EOF.
+func (p *progress) Next(ctx context.Context) ([]byte, error) {
+	for {
+		if p.over {
+			return nil, io.EOF
+		}
+		o, parts, err := p.service.whole(ctx, p.id)
+		if err != nil {
+			return nil, err
+		}
+		st := statusFrom(o, parts)
+		data, err := json.Marshal(st)
+		if err != nil {
+			return nil, fault.Wrap(err, fault.Internal, "tenantsync", "the status can't be written as JSON")
+		}
+		name := "progress"
+		if st.Status != Planning && st.Status != Applying {
+			name, p.over = "done", true
+		}
+		if p.over || !bytes.Equal(data, p.shown) {
+			p.shown = data
+			return []byte("event: " + name + "\ndata: " + string(data) + "\n\n"), nil
+		}
+		p.timer.Reset(lookEvery)
+		select {
+		case <-p.timer.C:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
+// Close implements route.Stream.
+func (p *progress) Close() { p.timer.Stop() }
