@@ -31,6 +31,10 @@ func BenchmarkSystemReport(b *testing.B) {
 	ctx := context.Background()
 	for name, q := range map[string]reports.Query{"counts": {}, "recent-orders": {Recent: true}} {
 		b.Run(name, func(b *testing.B) {
+			began := processorTime(b)
+			defer func() {
+				b.ReportMetric(float64((processorTime(b)-began).Nanoseconds())/float64(b.N), "cpu-ns/op")
+			}()
 			for b.Loop() {
 				sys := app.System("report")
 				if q.Recent {

@@ -297,6 +297,24 @@ func TestWho(t *testing.T) {
 	}
 }
 
+// TestLook checks that what reports read needs the right to, wherever it is asked.
+func TestLook(t *testing.T) {
+	w := newWorld(t, sqlite.At(t.TempDir()))
+	none := func(*upkeep.Snapshot) error {
+		t.Error("a snapshot without a right to it")
+		return nil
+	}
+	if err := w.Upkeep().Look(t.Context(), guard.System{}, none); !errors.Is(err, fault.RoleRequired) {
+		t.Errorf("the zero System: %v", err)
+	}
+	if err := w.Upkeep().LookIn(t.Context(), guard.Scope{}, none); !errors.Is(err, fault.TenantRequired) {
+		t.Errorf("the zero Scope: %v", err)
+	}
+	if err := w.Upkeep().LookIn(t.Context(), worldtest.ReadingCommon(), none); !errors.Is(err, fault.TenantForbidden) {
+		t.Errorf("a Scope that reads what is shared: %v", err)
+	}
+}
+
 // held is a read model whose answer waits for the context, or for open.
 type held struct {
 	report.ReadModel

@@ -21,8 +21,8 @@ type reportVerb struct {
 
 // reportOutput are the flags that choose what is printed of a report.
 type reportOutput struct {
-	CSV bool `name:"csv" xor:"output" help:"Print a table for spreadsheets, as RFC 4180 has it."`
-	output
+	CSV  bool `name:"csv" xor:"output" help:"Print a table for spreadsheets, as RFC 4180 has it."`
+	JSON bool `xor:"output" help:"Print what the API answers, for programs."`
 }
 
 // withReports calls use with a client of the API. Where no server keeps the read model of a store, this process brings it up to date.
