@@ -34,6 +34,7 @@ import (
 	"github.com/tenantry/tenantry/tenants"
 	"github.com/tenantry/tenantry/tenantsync"
 	"github.com/tenantry/tenantry/upkeep"
+	"github.com/tenantry/tenantry/webhooks"
 )
 
 // Config configures an App. Store is required; the zero value of everything else is its default.
@@ -71,6 +72,9 @@ type Config struct {
 
 	// Jobs are the application's own kinds of background work. Defaults to none.
 	Jobs []jobs.Kind
+
+	// Webhooks says what webhooks may reach, and how often they are tried. Defaults to public addresses, 8 times.
+	Webhooks webhooks.Options
 
 	// Tenants configures the tenant module.
 	Tenants TenantOptions
@@ -136,6 +140,8 @@ type App struct {
 	verifier *auth.Verifier
 	jobs     *jobs.Queue
 	syncs    *tenantsync.Service
+	webhooks *webhooks.Service
+	cursors  *storage.Cursors
 	answers  storage.Keeper
 	tail     *feed.Tail
 	events   *events.Hub
@@ -156,7 +162,7 @@ var reserved = []string{"USER", "MEMBER_OF", "JOB"}
 
 // Declarations returns the entity types that every App has: those of the built-in modules, and those that modules will own.
 func Declarations() []entity.Type {
-	types := slices.Concat(members.Declarations(), settings.Declarations(), []entity.Type{tenants.Declaration(), audit.Declaration()})
+	types := slices.Concat(members.Declarations(), settings.Declarations(), []entity.Type{tenants.Declaration(), audit.Declaration(), webhooks.Declaration()})
 	for _, name := range reserved {
 		types = append(types, entity.Type{Name: record.MustEntityType(name), Owned: true})
 	}
@@ -225,10 +231,16 @@ func (a *App) build(cursors *storage.Cursors, revocations *members.Revocations) 
 		return k
 	}
 	listing, partitions, inverse := keeper("TENANTS"), keeper("PARTITIONS"), keeper("MEMBER_OF")
-	a.answers = keeper("ANSWER")
+	a.answers, a.cursors = keeper("ANSWER"), cursors
 	a.runner = projection.New(projection.Config{Store: a.store, Registrations: slices.Concat(cfg.Handlers, inModule(tenants.Declaration().Module, cfg.Tenants.DataSyncHandlers)),
 		ModuleOf: a.moduleOf, Checkpoints: keeper("CHECKPOINT"), Parked: keeper("PARKED"), Leases: keeper("LEASE"), Term: cfg.HandlerTerm, Log: cfg.Log, Now: cfg.Now})
-	a.commands = command.New(command.Config{Store: a.store, Entities: a.entities, Handlers: a.runner, Committed: a.tail.Committed, Now: cfg.Now,
+	a.jobs = jobs.New(jobs.Config{Store: a.store, Jobs: keeper("JOB"), Directory: keeper("JOBS"), Workers: keeper("WORKER"), Tenant: func(ctx context.Context, code tenant.Code) (guard.State, error) { return a.guard.Lookup(ctx, code) }, Term: cfg.HandlerTerm,
+		Observe: cfg.ObserveJob, Log: cfg.Log, Now: cfg.Now})
+	var err error
+	a.webhooks, err = webhooks.New(webhooks.Config{Options: cfg.Webhooks, Commands: a.Commands, Store: a.store, Data: a.data, Entities: a.entities, Jobs: a.jobs, Feed: a.tail, Cursors: cursors,
+		Deliveries: keeper("DELIVERY"), Key: a.cfg.Keyring.Secret("webhooks"), Observe: cfg.ObserveCache, Log: cfg.Log, Now: cfg.Now})
+	failed = errors.Join(failed, err, a.jobs.Register(cfg.Jobs...))
+	a.commands = command.New(command.Config{Store: a.store, Entities: a.entities, Handlers: a.runner, Outbox: a.webhooks.Outbox, Committed: a.tail.Committed, Now: cfg.Now,
 		Companions: map[record.EntityType][]command.Companion{tenants.EntityType(): {tenants.Companion(listing)},
 			members.EntityType(): {members.Companion(inverse)}},
 		Receipts: keeper("RECEIPT"), Codes: keeper("CODE"), Partitions: partitions})
@@ -241,11 +253,9 @@ func (a *App) build(cursors *storage.Cursors, revocations *members.Revocations) 
 		Inverse: inverse, Defaults: keeper("DEFAULT_TENANT"), Admins: keeper("ADMINS"), Families: keeper("REFRESH"), Now: cfg.Now})
 	a.tenants = tenants.New(tenants.Config{Commands: a.commands, Data: a.data, Directory: a.dir, Left: a.members.Left, Listing: listing, Partitions: partitions, Cursors: cursors,
 		Reserved: a.guard.Reserved, CrossTenant: cfg.CrossTenantRoles.Has})
-	a.jobs = jobs.New(jobs.Config{Store: a.store, Jobs: keeper("JOB"), Directory: keeper("JOBS"), Workers: keeper("WORKER"), Tenant: a.guard.Lookup, Term: cfg.HandlerTerm,
-		Observe: cfg.ObserveJob, Log: cfg.Log, Now: cfg.Now})
 	a.syncs = tenantsync.New(tenantsync.Config{Store: a.store, Commands: a.commands, Entities: a.entities, Queue: tenantsync.Jobs(a.jobs), Orders: keeper("SYNC"), Parts: keeper("SYNC_TARGET"),
 		Pages: keeper("SYNC_PAGE"), Rules: keeper("SYNC_RULE"), Feed: keeper("SYNC_FEED"), Partitions: partitions, State: a.guard.Lookup, Active: a.tenants.Active, Auditor: a.audit, Log: cfg.Log, Now: cfg.Now})
-	var err error
+	failed = errors.Join(failed, a.jobs.Register(a.syncs.Kind()))
 	a.settings, err = settings.New(settings.Config{Commands: a.commands, Data: a.data, Cursors: cursors, Groups: tenants.GroupsFor, State: a.guard.Lookup, Declaration: cfg.Settings,
 		Feed: a.tail, Observe: cfg.ObserveCache})
 	failed = errors.Join(failed, err)
@@ -256,7 +266,6 @@ func (a *App) build(cursors *storage.Cursors, revocations *members.Revocations) 
 			Owners: map[record.EntityType]func(*record.Record) (tenant.Code, error){members.EntityType(): readmodel.MemberOf}})
 	}
 	a.reports = report.New(report.Config{ReadModel: a.counted(), Entities: a.entities, State: a.guard.Lookup, Now: cfg.Now})
-	failed = errors.Join(failed, a.jobs.Register(append(slices.Clone(cfg.Jobs), a.syncs.Kind())...))
 	a.routes = a.modules()
 	return failed
 }
@@ -275,6 +284,8 @@ func (a *App) modules() []route.Operation {
 	ops = append(ops, a.reports.Operations()...)
 	ops = append(ops, (&upkeep.Routes{Handlers: a.runner, ReadModel: a.upkeep}).Operations()...)
 	ops = append(ops, (&tenantsync.Routes{Syncs: a.syncs}).Operations()...)
+	ops = append(ops, (&jobs.Routes{Queue: a.jobs, Cursors: a.cursors}).Operations()...)
+	ops = append(ops, (&webhooks.Routes{Webhooks: a.webhooks}).Operations()...)
 	return append(ops, a.cfg.Routes...)
 }
 
@@ -379,6 +390,9 @@ func (a *App) Syncs() *tenantsync.Service { return a.syncs }
 
 // Jobs returns the queue of background work.
 func (a *App) Jobs() *jobs.Queue { return a.jobs }
+
+// Webhooks returns the webhooks of tenants.
+func (a *App) Webhooks() *webhooks.Service { return a.webhooks }
 
 // Guard returns the only door to data.
 func (a *App) Guard() *guard.Guard { return a.guard }

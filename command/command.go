@@ -48,6 +48,10 @@ type Config struct {
 	// Handlers defaults to none: PublishSync returns after the write.
 	Handlers Handlers
 
+	// Outbox returns what is kept in the commit of new states of sc's tenant for those who are told of them; none of it may have a
+	// condition that another commit can break. It must not publish. Defaults to nothing.
+	Outbox func(ctx context.Context, sc scope.Scope, states []*record.Record) ([]storage.SystemWrite, error)
+
 	// Committed is told of every command that may have been written, before it is acknowledged. Defaults to nobody.
 	Committed func(cmd *record.Record)
 
@@ -216,7 +220,7 @@ func (o options) planned(ctx context.Context, sc scope.Scope) (writes []storage.
 		}
 		writes = append(writes, more...)
 	}
-	return writes, nil
+	return storage.Distinct(writes), nil
 }
 
 // attempts bounds how often a publish reads again after another was first. With VersionLatest each attempt
@@ -441,6 +445,9 @@ func (s *Service) commit(ctx context.Context, view storage.View, o options, chan
 			waits = append(waits, wait)
 		}
 	}
+	if err := s.toOutbox(ctx, view.Scope(), changes); err != nil {
+		return Result{}, err
+	}
 	position, err := view.Commit(ctx, changes...)
 	for _, change := range changes {
 		if _, lost := errors.AsType[*driver.Conflict](err); !lost {
@@ -461,6 +468,21 @@ func (s *Service) commit(ctx context.Context, view storage.View, o options, chan
 		}
 	}
 	return res, nil
+}
+
+// toOutbox adds what the outbox wants to the last of changes, behind everything that has conditions.
+func (s *Service) toOutbox(ctx context.Context, sc scope.Scope, changes []storage.Change) error {
+	if s.cfg.Outbox == nil {
+		return nil
+	}
+	states := make([]*record.Record, len(changes))
+	for i, c := range changes {
+		states[i] = c.Data
+	}
+	more, err := s.cfg.Outbox(ctx, sc, states)
+	last := &changes[len(changes)-1]
+	last.System = append(last.System[:len(last.System):len(last.System)], more...)
+	return err
 }
 
 func entityOf(r *record.Record) record.EntityType {

@@ -2,15 +2,20 @@ package httpapi_test
 
 import (
 	"cmp"
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/tenantry/tenantry/guard"
 	"github.com/tenantry/tenantry/internal/apitest"
+	"github.com/tenantry/tenantry/jobs"
 )
 
 // TestIsolation sweeps every operation of the API's description: without a token, with a forged and with an expired one, with the
@@ -73,6 +78,7 @@ func (m *matrix) settle(t *testing.T) (victim, attacker, canary string) {
 		m.people(t, code)
 		m.master(t, code, text)
 		m.sync(t, code)
+		m.background(t, code, text)
 	}
 	return victim, attacker, canary
 }
@@ -111,6 +117,44 @@ func (m *matrix) master(t *testing.T, code, text string) {
 		}
 		m.send(t, r, 200, 201)
 	}
+}
+
+// background makes a webhook of a tenant, with a delivery, and a job that is dead. None of them goes on by itself.
+func (m *matrix) background(t *testing.T, code, text string) {
+	t.Helper()
+	hooks := "/api/tenants/" + code + "/webhooks"
+	var hook, delivery struct{ ID string }
+	m.send(t, m.sa("POST", hooks, fmt.Sprintf(`{"url":"https://hooks.example/%s","description":%q,"active":false}`, code, text)), 201).Decode(t, &hook)
+	m.send(t, m.sa("POST", hooks+"/"+hook.ID+"/ping", ""), 202).Decode(t, &delivery)
+	m.made[code]["webhookId"], m.made[code]["deliveryId"] = hook.ID, delivery.ID
+	job, err := m.App.Jobs().Enqueue(t.Context(), m.App.Scope(code), jobs.Order{Kind: failing().Name, Unique: text})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.made[code]["jobId"] = job.ID
+	m.await(t, "/api/tenants/"+code+"/jobs?dead=true", `"dead"`)
+	m.await(t, hooks+"/"+hook.ID+"/deliveries", `"cancelled"`)
+	m.await(t, "/api/tenants/"+code+"/jobs", `{"items":[]}`)
+}
+
+// await reads a path until the answer holds a text.
+func (m *matrix) await(t *testing.T, path, text string) {
+	t.Helper()
+	deadline := time.After(20 * time.Second)
+	for !strings.Contains(string(m.send(t, m.sa("GET", path, ""), 200).Body), text) {
+		select {
+		case <-deadline:
+			t.Fatalf("%s does not come to hold %s", path, text)
+		case <-time.After(5 * time.Millisecond):
+		}
+	}
+}
+
+// failing is a kind of jobs that are dead after one attempt, for a reason that is not meant for tenants.
+func failing() jobs.Kind {
+	return jobs.Kind{Name: "failing", Attempts: 1, Run: func(_ context.Context, _ guard.Scope, j jobs.Job) error {
+		return errors.New("it failed: " + j.Unique)
+	}}
 }
 
 // sweep plays the row of one operation.
@@ -261,6 +305,11 @@ func (m *matrix) hints(op *apitest.Operation, name, code string) (value any, ok 
 		return cmp.Or(m.made[code][name], absent, "x"), true
 	case "reason":
 		return "because", true
+	case "webhookId", "deliveryId", "jobId":
+		absent := map[string]string{"jobId": failing().Name + "."}[name] + "01ARZ3NDEKTSV4RRFFQ69G5FAV"
+		return cmp.Or(m.made[code][name], absent), true
+	case "url":
+		return "https://hooks.example/", true
 	case "sourceTenantCode":
 		return code, true
 	case "targetTenantCodes":
@@ -416,7 +465,7 @@ func (m *matrix) places(t *testing.T, op *apitest.Operation, attacker, token str
 			})
 		}
 	}
-	for _, name := range []string{"userCode", "id"} { // objects that have names of their own
+	for _, name := range []string{"userCode", "id", "webhookId", "jobId"} { // objects that have names of their own
 		if strings.Contains(op.Path, "{"+name+"}") {
 			places = append(places, func(code string) apitest.Request {
 				mine, _ := m.hints(op, name, attacker)

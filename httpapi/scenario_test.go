@@ -20,6 +20,7 @@ import (
 	"github.com/tenantry/tenantry/entity"
 	"github.com/tenantry/tenantry/fault"
 	"github.com/tenantry/tenantry/internal/apitest"
+	"github.com/tenantry/tenantry/jobs"
 	"github.com/tenantry/tenantry/record"
 	"github.com/tenantry/tenantry/tenant"
 )
@@ -69,6 +70,7 @@ func world() apitest.Options {
 	}
 	return apitest.Options{Tenants: []string{"alpha", "bravo"}, App: tenantry.Config{
 		CommonTenantCodes: []tenant.Code{shelf},
+		Jobs:              []jobs.Kind{failing()},
 		Entities: []entity.Type{
 			{Name: record.MustEntityType("TEMPLATE"), Shared: true},
 			{Name: record.MustEntityType("CATALOG"), UniqueCode: true},

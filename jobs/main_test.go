@@ -25,17 +25,17 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 type world struct {
 	*worldtest.World
 	*jobs.Queue
-	tenants *tenants
+	tenants *states
 	stop    func() // ends Run; nil before
 }
 
-// tenants are the tenants of a test. Those that nobody named exist.
-type tenants struct {
+// states are the tenants of a test. Those that nobody named exist.
+type states struct {
 	mu     sync.Mutex
 	states map[tenant.Code]guard.State
 }
 
-func (ts *tenants) lookup(_ context.Context, code tenant.Code) (guard.State, error) {
+func (ts *states) lookup(_ context.Context, code tenant.Code) (guard.State, error) {
 	ts.mu.Lock()
 	defer ts.mu.Unlock()
 	if s, ok := ts.states[code]; ok {
@@ -44,7 +44,7 @@ func (ts *tenants) lookup(_ context.Context, code tenant.Code) (guard.State, err
 	return guard.State{Exists: true}, nil
 }
 
-func (ts *tenants) set(code string, s guard.State) {
+func (ts *states) set(code string, s guard.State) {
 	ts.mu.Lock()
 	defer ts.mu.Unlock()
 	ts.states[worldtest.Code(code)] = s
@@ -59,7 +59,7 @@ func newWorld(t *testing.T, src driver.Source, change func(*jobs.Config), kinds 
 	if src.Name() == "" {
 		src = memory.New()
 	}
-	w := &world{World: worldtest.New(t, src, worldtest.Options{}), tenants: &tenants{states: map[tenant.Code]guard.State{}}}
+	w := &world{World: worldtest.New(t, src, worldtest.Options{}), tenants: &states{states: map[tenant.Code]guard.State{}}}
 	cfg := jobs.Config{Store: w.Store, Jobs: w.Keeper("JOB"), Directory: w.Keeper("JOBS"), Workers: w.Keeper("WORKER"), Tenant: w.tenants.lookup,
 		Term: term, Log: slog.New(slog.DiscardHandler)}
 	if change != nil {

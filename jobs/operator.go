@@ -3,6 +3,8 @@ package jobs
 import (
 	"context"
 	"errors"
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/tenantry/tenantry/fault"
@@ -72,48 +74,80 @@ func (q *Queue) find(ctx context.Context, owner tenant.Code, kind, id string) (*
 
 // Query asks for jobs of one tenant.
 type Query struct {
-	Kind  string // required
+	Kind  string // "" for all kinds, one after the other
 	Kept  bool   // those that are dead or were dropped, by ID, in place of those that wait or run, by when they are due
-	After string // the last job of the page before; "" begins
+	After string // the Next of the page before; "" begins
 	Limit int    // at least 1
 }
 
-// List returns at most Limit jobs of sc's tenant. Next is the place behind them, "" where there are no more.
+// List returns at most Limit jobs of sc's tenant. Next is the place behind them, "" where there are no more. It fails with
+// fault.ValidationFailed for a kind that is not registered.
 func (q *Queue) List(ctx context.Context, sc scope.Scope, in Query) (jobs []Job, next string, err error) {
 	if err := sc.Check(); err != nil {
 		return nil, "", err
 	}
-	if q.lines[in.Kind] == nil {
-		return nil, "", fault.Invalid("jobs.List", fault.Field{Field: "kind", Problem: "is not one that this application registered"})
+	kinds := slices.Sorted(maps.Keys(q.lines))
+	if in.Kind != "" {
+		if q.lines[in.Kind] == nil {
+			return nil, "", fault.Invalid("jobs.List", fault.Field{Field: "kind", Problem: "is not one that this application registered"})
+		}
+		kinds = []string{in.Kind}
 	}
+	afterKind, after, _ := strings.Cut(in.After, idSeparator)
+	for _, kind := range kinds {
+		if kind < afterKind {
+			continue
+		}
+		if kind > afterKind {
+			after = ""
+		}
+		found, place, err := q.listKind(ctx, sc, kind, in.Kept, after, in.Limit-len(jobs))
+		if err != nil {
+			return nil, "", err
+		}
+		if jobs = append(jobs, found...); place != "" {
+			return jobs, kind + idSeparator + place, nil
+		}
+		if len(jobs) == in.Limit { // where the next kind has some is found out by asking for them
+			return jobs, kind + idSeparator + last, nil
+		}
+	}
+	return jobs, "", nil
+}
+
+// last is behind every place.
+const last = "~"
+
+// listKind returns at most limit jobs of one kind. Next is the place of the last, "" where there are no more.
+func (q *Queue) listKind(ctx context.Context, sc scope.Scope, kind string, dead bool, after string, limit int) (jobs []Job, next string, err error) {
 	part := due
-	if in.Kept {
+	if dead {
 		part = kept
 	}
-	prefix, after := key(in.Kind, part, ""), ""
-	if in.After != "" {
-		after = prefix + in.After
+	prefix := key(kind, part, "")
+	if after != "" {
+		after = prefix + after
 	}
 	for {
-		rows, err := q.cfg.Jobs.List(ctx, sc.Tenant().String(), prefix, after, in.Limit+1)
+		rows, err := q.cfg.Jobs.List(ctx, sc.Tenant().String(), prefix, after, limit+1)
 		if err != nil {
 			return nil, "", err
 		}
 		for _, row := range rows {
 			after = row.SK
-			e, err := entryOf(in.Kind, sc.Tenant(), row)
+			e, err := entryOf(kind, sc.Tenant(), row)
 			if err != nil {
 				return nil, "", err
 			}
 			if !e.livesIn(sc) {
 				continue
 			}
-			if len(jobs) == in.Limit {
+			if len(jobs) == limit {
 				return jobs, next, nil
 			}
 			jobs, next = append(jobs, e.job()), e.place()
 		}
-		if len(rows) <= in.Limit {
+		if len(rows) <= limit {
 			return jobs, "", nil
 		}
 	}

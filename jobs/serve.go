@@ -166,7 +166,7 @@ func (l *line) commit(ctx context.Context, e *entry, plan func() ([]storage.Syst
 
 func reasonOf(err error) (reason string, shown bool) {
 	reason = err.Error()
-	if f := fault.As(err); f != nil {
+	if f, ok := errors.AsType[*fault.Error](err); ok {
 		reason, shown = f.Msg, true
 	}
 	reason, _, _ = strings.Cut(reason, "\n")

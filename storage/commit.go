@@ -120,6 +120,21 @@ func at(pk string, r *record.Record) *record.Record {
 // SystemWrite is one write to what the system keeps beside records. It is made by a Keeper.
 type SystemWrite struct{ write driver.Write }
 
+// Distinct returns writes without those that have no condition and whose row a later one writes.
+func Distinct(writes []SystemWrite) []SystemWrite {
+	last := make(map[driver.Ref]int, len(writes))
+	for i, w := range writes {
+		last[driver.RefOf(driver.System, w.write.Record)] = i
+	}
+	out := writes[:0:0]
+	for i, w := range writes {
+		if w.write.If.Kind != driver.Always || last[driver.RefOf(driver.System, w.write.Record)] == i {
+			out = append(out, w)
+		}
+	}
+	return out
+}
+
 // Keeper reads and writes what the system keeps beside records: rows of the System collection, each named by a PK of
 // the keeper's own word and a tenant, and a sort key. Applications can't make one.
 type Keeper struct {

@@ -144,7 +144,7 @@ func (f *follower) keep(ctx context.Context, at feedRow) error {
 	if err != nil {
 		return err
 	}
-	if err := f.cfg.Feed.Commit(ctx, write); err != nil {
+	if err := f.cfg.Feed.CommitUnpaused(ctx, write); err != nil {
 		return err
 	}
 	f.seen.Version++
@@ -209,7 +209,7 @@ func (f *follower) carry(ctx context.Context, r *ruleRow, changes []driver.Chang
 	if err != nil {
 		return err
 	}
-	if err := f.cfg.Rules.Commit(ctx, write); !lost(err) {
+	if err := f.cfg.Rules.CommitUnpaused(ctx, write); !lost(err) {
 		return err
 	}
 	return nil // it was removed

@@ -25,8 +25,8 @@ import (
 // owner owns the rows of syncs: they are the system's own.
 const owner = "common"
 
-// atOnce is how many rows are written or listed at a time.
-const atOnce = driver.MaxBatch
+// atOnce is how many rows are written or listed at a time: a commit may carry conditions beside them.
+const atOnce = driver.MaxBatch / 2
 
 // order is what was ordered: the row of a sync.
 type order struct {
@@ -173,7 +173,7 @@ func (s *Service) saveOrder(ctx context.Context, o *order) error {
 	if err != nil {
 		return err
 	}
-	if err := s.cfg.Orders.Commit(ctx, s.cfg.Orders.Put(storage.Row{Owner: owner, SK: sk, Version: o.version, Expires: o.expires, Value: value})); err != nil {
+	if err := s.cfg.Orders.CommitUnpaused(ctx, s.cfg.Orders.Put(storage.Row{Owner: owner, SK: sk, Version: o.version, Expires: o.expires, Value: value})); err != nil {
 		return err
 	}
 	o.version++
@@ -274,7 +274,7 @@ func (s *Service) savePart(ctx context.Context, p *part, with ...storage.SystemW
 	if err != nil {
 		return err
 	}
-	if err := s.cfg.Parts.Commit(ctx, append(with, row)...); err != nil {
+	if err := s.cfg.Parts.CommitUnpaused(ctx, append(with, row)...); err != nil {
 		return err
 	}
 	p.version++

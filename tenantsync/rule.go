@@ -111,7 +111,7 @@ func (s *Service) insertRule(ctx context.Context, across storage.Across, row *ru
 	}
 	write, err := s.ruleWrite(row)
 	if err != nil || len(rules) > 0 && at.Version > 0 {
-		return errors.Join(err, s.cfg.Rules.Commit(ctx, write))
+		return errors.Join(err, s.cfg.Rules.CommitUnpaused(ctx, write))
 	}
 	end, err := across.End(ctx)
 	if err != nil {
@@ -121,7 +121,7 @@ func (s *Service) insertRule(ctx context.Context, across storage.Across, row *ru
 	if err != nil {
 		return err
 	}
-	return s.cfg.Rules.Commit(ctx, write, begin)
+	return s.cfg.Rules.CommitUnpaused(ctx, write, begin)
 }
 
 func (s *Service) ruleWrite(r *ruleRow) (storage.SystemWrite, error) {
@@ -144,7 +144,7 @@ func (s *Service) RemoveRule(ctx context.Context, sys scope.System, id string) e
 	if err != nil {
 		return err
 	}
-	return s.cfg.Rules.Commit(ctx, s.cfg.Rules.Delete(storage.Row{Owner: owner, SK: row.id}))
+	return s.cfg.Rules.CommitUnpaused(ctx, s.cfg.Rules.Delete(storage.Row{Owner: owner, SK: row.id}))
 }
 
 // Rules returns the rules, in the order in which they were added.

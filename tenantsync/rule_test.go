@@ -39,7 +39,7 @@ func (w *world) follower() tenantsync.Follower {
 // look has a follower look until it has seen everything.
 func (w *world) look(f tenantsync.Follower) {
 	w.Helper()
-	for {
+	for range 50 {
 		before := len(w.Rows(driver.Command))
 		w.must(f.Look(w.Context()))
 		w.must(f.Look(w.Context()))
@@ -47,6 +47,7 @@ func (w *world) look(f tenantsync.Follower) {
 			return
 		}
 	}
+	w.Fatal("there is no end of it")
 }
 
 func TestRuleKeepsTargetsInStep(t *testing.T) {

@@ -20,6 +20,7 @@ package tenantsync
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/tenantry/tenantry/command"
@@ -97,7 +98,7 @@ func New(cfg Config) *Service {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	return &Service{cfg: cfg, writing: make(chan struct{}, inFlight), pageItems: atOnce, stepPages: 5}
+	return &Service{cfg: cfg, writing: make(chan struct{}, inFlight), pageItems: 100, stepPages: 5}
 }
 
 // Order says what follows a plan. The zero Order waits to be applied.
@@ -148,12 +149,10 @@ func (s *Service) begin(ctx context.Context, o order, then Order, targets []tena
 		}
 		writes, parts = append(writes, row), append(parts, p)
 	}
-	for len(writes) > 0 {
-		n := min(len(writes), atOnce)
-		if err := s.cfg.Parts.Commit(ctx, writes[:n]...); err != nil {
+	for some := range slices.Chunk(writes, atOnce) {
+		if err := s.cfg.Parts.CommitUnpaused(ctx, some...); err != nil {
 			return err
 		}
-		writes = writes[n:]
 	}
 	if err := s.saveOrder(ctx, &o); err != nil {
 		return err

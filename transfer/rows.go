@@ -30,6 +30,7 @@ var rules = map[string]rule{
 	"ADMINS":         travels,
 	"JOB":            travels, // what runs in the pause runs again on the target, whose workers don't know who claimed it
 	"JOBS":           travels,
+	"DELIVERY":       travels,
 
 	"SYNC":        travels,
 	"SYNC_TARGET": travels,

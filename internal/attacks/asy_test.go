@@ -15,6 +15,7 @@ import (
 	"github.com/tenantry/tenantry/guard"
 	"github.com/tenantry/tenantry/internal/apitest"
 	"github.com/tenantry/tenantry/internal/worldtest"
+	"github.com/tenantry/tenantry/jobs"
 	"github.com/tenantry/tenantry/projection"
 	"github.com/tenantry/tenantry/record"
 	"github.com/tenantry/tenantry/report"
@@ -50,7 +51,9 @@ func (m *model) Down(context.Context, guard.Scope, *record.Record) error { retur
 
 func TestASY(t *testing.T) {
 	m := &model{rows: map[rowKey]rowOfModel{}}
-	w := newWorld(t, func(o *apitest.Options) { o.App.Handlers = []projection.Registration{{Name: "model", Handler: m}} })
+	w := newWorld(t, func(o *apitest.Options) {
+		o.App.Handlers, o.App.Jobs = []projection.Registration{{Name: "model", Handler: m}}, []jobs.Kind{failing}
+	})
 
 	w.attack(t, "ASY-01", func(a *attack) {
 		a.writing("alpha", "bravo")
@@ -132,6 +135,44 @@ func TestASY(t *testing.T) {
 		}
 		w.reportOf(a)
 	})
+
+	w.attack(t, "ASY-06", func(a *attack) {
+		a.writing("alpha", "bravo")
+		sa := w.token("sa")
+		own := map[string]string{}
+		for _, code := range []string{"alpha", "bravo"} {
+			j, err := w.App.Jobs().Enqueue(a.Context(), w.App.Scope(code), jobs.Order{Kind: "failing", Unique: w.canaries[code]})
+			if err != nil {
+				a.Fatal(err)
+			}
+			own[code] = j.ID
+			a.until("the job is dead", func() bool {
+				got, err := w.App.Jobs().Get(a.Context(), w.App.Scope(code), j.ID)
+				return err == nil && got.State == jobs.Dead && got.Attempts == 3
+			})
+		}
+		list := "/api/tenants/alpha/jobs?dead=true"
+		if answer := a.honest(get(w.token("aa"), list)); !strings.Contains(string(answer.Body), own["alpha"]) || strings.Contains(string(answer.Body), "CANARY") {
+			a.Errorf("alpha's admin sees the job, and not what the application said: %v", answer)
+		}
+		if answer := a.honest(get(sa, list)); !strings.Contains(string(answer.Body), w.canaries["alpha"]) || strings.Contains(string(answer.Body), own["bravo"]) {
+			a.Errorf("an operator sees why alpha's job failed, and nothing of bravo: %s", answer.Body)
+		}
+		for _, token := range []string{w.token("ua"), w.token("ub"), w.token("ab"), w.token("um")} {
+			for _, r := range []apitest.Request{get(token, list), get(token, "/api/tenants/alpha/jobs/"+own["alpha"]), post(token, "/api/tenants/alpha/jobs/"+own["alpha"]+"/retry", ""),
+				remove(token, "/api/tenants/alpha/jobs/"+own["alpha"])} {
+				a.wants(r, 403)
+			}
+		}
+		for _, r := range []apitest.Request{get(w.token("aa"), "/api/tenants/alpha/jobs/"+own["bravo"]), get(sa, "/api/tenants/alpha/jobs/"+own["bravo"]),
+			post(sa, "/api/tenants/alpha/jobs/"+own["bravo"]+"/retry", ""), remove(sa, "/api/tenants/alpha/jobs/"+own["bravo"])} {
+			a.wants(r, 404)
+		}
+		a.wants(post(w.token("aa"), "/api/tenants/alpha/jobs/"+own["alpha"]+"/retry", ""), 403)
+		for _, code := range []string{"alpha", "bravo"} {
+			a.honest(remove(sa, "/api/tenants/"+code+"/jobs/"+own[code]))
+		}
+	})
 }
 
 // reportOf checks that a report of bravo is made with bravo's Scope, sees nothing else, and is told to bravo.
@@ -173,3 +214,8 @@ func (w *world) reportOf(a *attack) {
 		a.Errorf("a second tenant by a Scope: %v", err)
 	}
 }
+
+// failing is a job that fails each time, and says what only its tenant may see.
+var failing = jobs.Kind{Name: "failing", Attempts: 3, Backoff: func(int) time.Duration { return 0 }, Run: func(_ context.Context, _ guard.Scope, j jobs.Job) error {
+	return errors.New("it failed for " + j.Unique)
+}}

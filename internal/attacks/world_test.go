@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 
@@ -308,6 +309,19 @@ func (a *attack) raw(token, text string) *apitest.Answer {
 		a.Errorf("%q: %v", text, answer)
 	}
 	return answer
+}
+
+// until waits until ok, and fails the case where that takes too long.
+func (a *attack) until(what string, ok func() bool) {
+	a.Helper()
+	deadline := time.After(20 * time.Second)
+	for !ok() {
+		select {
+		case <-deadline:
+			a.Fatalf("it does not come to pass: %s", what)
+		case <-time.After(5 * time.Millisecond):
+		}
+	}
 }
 
 func get(token, path string) apitest.Request {

@@ -46,6 +46,7 @@ type verbs struct {
 	Data       dataVerb    `cmd:"" help:"Read and write records."`
 	Report     reportVerb  `cmd:"" help:"Count the records of all tenants, or of one."`
 	Sync       syncVerb    `cmd:"" help:"Copy records between tenants."`
+	Jobs       jobsVerb    `cmd:"" help:"List, retry and drop background work."`
 	Keys       keysVerb    `cmd:"" help:"List, rotate and retire the keys that sign tokens."`
 	Tables     tablesVerb  `cmd:"" help:"Create and check DynamoDB tables."`
 	Policy     policyVerb  `cmd:"" help:"Print what a database's own access control should say."`

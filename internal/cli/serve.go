@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net/netip"
 	"path/filepath"
 	"runtime/debug"
 	"strings"
@@ -41,6 +42,8 @@ type serve struct {
 	RequestTimeout time.Duration `group:"limits" default:"30s" help:"How long one request may take. Defaults to 30s."`
 	MaxBody        int64         `group:"limits" default:"1048576" placeholder:"BYTES" help:"Size of the largest body. Defaults to 1048576."`
 	CORSOrigin     []string      `name:"cors-origin" group:"limits" placeholder:"ORIGIN" help:"An origin that browsers may call from, as https://app.example; may be repeated. Defaults to none."`
+
+	WebhookAllow []string `group:"limits" placeholder:"CIDR" help:"A network that webhooks may reach although it is not public, as 10.1.0.0/16; may be repeated. Defaults to none."`
 
 	rules
 }
@@ -87,7 +90,7 @@ func (v serve) Run(ctx context.Context, std IO) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := handler.Metrics().Register(metrics, metrics.caches); err != nil {
+	if err := handler.Metrics().Register(metrics, metrics.caches, metrics.jobs); err != nil {
 		return err
 	}
 	if err := app.Start(ctx); err != nil {
@@ -124,6 +127,11 @@ func (v *serve) check() error {
 	for _, origin := range v.CORSOrigin {
 		if scheme, host, ok := strings.Cut(origin, "://"); !ok || scheme == "" || host == "" || strings.ContainsAny(host, "/*") {
 			add("--cors-origin", "is an exact origin without a path, as https://app.example")
+		}
+	}
+	for _, network := range v.WebhookAllow {
+		if _, err := netip.ParsePrefix(network); err != nil {
+			add("--webhook-allow", "is a network in CIDR notation, as 10.1.0.0/16")
 		}
 	}
 	if problems != nil {
@@ -169,7 +177,10 @@ func (v *serve) open(ctx context.Context, issuers []auth.Issuer, log *slog.Logge
 		return nil, err
 	}
 	cfg.Issuers = issuers
-	cfg.Observe, cfg.ObserveCache = metrics.observe, metrics.observeCache
+	cfg.Observe, cfg.ObserveCache, cfg.ObserveJob = metrics.observe, metrics.observeCache, metrics.observeJob
+	for _, network := range v.WebhookAllow {
+		cfg.Webhooks.Allow = append(cfg.Webhooks.Allow, netip.MustParsePrefix(network))
+	}
 	return store{directory{v.Data}, v.engine}.open(ctx, cfg, log)
 }
 

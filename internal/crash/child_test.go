@@ -66,6 +66,13 @@ func TestMain(m *testing.M) {
 		}
 		return
 	}
+	if dir := os.Getenv(childJobs); dir != "" {
+		if err := orderJobs(dir, os.Getenv(childSeed), os.Stdout); err != nil {
+			fmt.Fprintln(os.Stderr, "process:", err)
+			os.Exit(1)
+		}
+		return
+	}
 	goleak.VerifyTestMain(served{dynamodbtest.Main(m)})
 }
 

@@ -1,0 +1,123 @@
+package webhooks
+
+import (
+	"context"
+	"errors"
+
+	"github.com/tenantry/tenantry/internal/scope"
+	"github.com/tenantry/tenantry/jobs"
+	"github.com/tenantry/tenantry/record"
+	"github.com/tenantry/tenantry/storage"
+	"github.com/tenantry/tenantry/storage/driver"
+)
+
+// The kinds of jobs: one finds out which webhooks want the commands of a commit, one makes a delivery.
+const (
+	fanKind     = "webhook-fan"
+	deliverKind = "webhook"
+)
+
+func (s *Service) kinds() []jobs.Kind {
+	return []jobs.Kind{
+		{Name: fanKind, Run: s.fan},
+		{Name: deliverKind, Run: s.deliver, Attempts: s.cfg.Attempts, Backoff: s.cfg.Backoff, Workers: 64, PerTenant: 4, Timeout: 2 * patience},
+	}
+}
+
+// commandRef names a command in the log.
+type commandRef struct {
+	PK      string `json:"pk"`
+	SK      string `json:"sk"`
+	Version int64  `json:"version"`
+}
+
+type fanPayload struct {
+	Commands []commandRef `json:"commands"`
+}
+
+// Outbox returns what is written in the commit of new states of sc's tenant, so that its webhooks are told: a job, where one of them wants
+// one of the commands. A webhook that another process made within the last second may not be known yet.
+func (s *Service) Outbox(ctx context.Context, sc scope.Scope, states []*record.Record) ([]storage.SystemWrite, error) {
+	var p fanPayload
+	for _, rec := range states {
+		typ, _, _, err := record.SplitPK(rec.PK)
+		if err != nil {
+			return nil, err
+		}
+		if t, ok := s.cfg.Entities.Lookup(typ); !ok || t.Owned || sc.Tenant().IsCommon() {
+			continue
+		}
+		hooks, err := s.hooks.Get(ctx, tenantKey{sc.Tenant()})
+		if err != nil {
+			return nil, err
+		}
+		for _, h := range hooks {
+			if h.wants(typ) {
+				p.Commands = append(p.Commands, commandRef{PK: rec.PK, SK: rec.SK, Version: rec.Version})
+				break
+			}
+		}
+	}
+	if p.Commands == nil {
+		return nil, nil
+	}
+	payload, err := record.EncodeAttributes(p)
+	if err != nil {
+		return nil, err
+	}
+	return s.cfg.Jobs.Writes(ctx, sc, jobs.Order{Kind: fanKind, Payload: payload})
+}
+
+// fan orders the deliveries of the commands of one commit, each once however often it runs.
+func (s *Service) fan(ctx context.Context, sc scope.Scope, j jobs.Job) error {
+	var p fanPayload
+	if err := j.Payload.Decode(&p); err != nil {
+		return jobs.Final(err)
+	}
+	hooks, err := s.active(ctx, sc)
+	if err != nil {
+		return err
+	}
+	for _, ref := range p.Commands {
+		cmd, err := s.command(ctx, sc, ref)
+		if err != nil {
+			return err
+		}
+		typ, _, _, err := record.SplitPK(ref.PK)
+		if err != nil {
+			return jobs.Final(err)
+		}
+		for _, h := range hooks {
+			if !h.wants(typ) {
+				continue
+			}
+			d := Delivery{ID: deliveryID(h.id, cmd), WebhookID: h.id, Type: typ.String() + "." + verb(cmd), RecordID: cmd.PK + record.Separator + cmd.SK, RecordVersion: cmd.Version,
+				State: Pending, CreatedAt: record.At(s.cfg.Now()), command: &ref}
+			err := s.order(ctx, sc, storage.Row{}, d)
+			if _, there := errors.AsType[*driver.Conflict](err); err != nil && !there {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// command returns the command that a job names. It fails for one of another tenant.
+func (s *Service) command(ctx context.Context, sc scope.Scope, ref commandRef) (*record.Record, error) {
+	key, err := record.ParseKey(sc, ref.PK, ref.SK)
+	if err != nil {
+		return nil, jobs.Final(err)
+	}
+	return s.cfg.Data.Command(ctx, sc, key, ref.Version)
+}
+
+// verb says what a command did to its record.
+func verb(cmd *record.Record) string {
+	switch {
+	case cmd.IsDeleted:
+		return "deleted"
+	case cmd.CreatedAt == cmd.UpdatedAt && cmd.Version == 1:
+		return "created"
+	}
+	return "updated"
+}
