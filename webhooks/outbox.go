@@ -44,7 +44,8 @@ func (s *Service) Outbox(ctx context.Context, sc scope.Scope, states []*record.R
 		if err != nil {
 			return nil, err
 		}
-		if t, ok := s.cfg.Entities.Lookup(typ); !ok || t.Owned || sc.Tenant().IsCommon() {
+		t, ok := s.cfg.Entities.Lookup(typ)
+		if !ok || t.Owned || sc.Tenant().IsCommon() {
 			continue
 		}
 		hooks, err := s.hooks.Get(ctx, tenantKey{sc.Tenant()})
@@ -52,7 +53,7 @@ func (s *Service) Outbox(ctx context.Context, sc scope.Scope, states []*record.R
 			return nil, err
 		}
 		for _, h := range hooks {
-			if h.wants(typ) {
+			if h.wants(t) {
 				p.Commands = append(p.Commands, commandRef{PK: rec.PK, SK: rec.SK, Version: rec.Version})
 				break
 			}
@@ -87,8 +88,9 @@ func (s *Service) fan(ctx context.Context, sc scope.Scope, j jobs.Job) error {
 		if err != nil {
 			return jobs.Final(err)
 		}
+		t, _ := s.cfg.Entities.Lookup(typ)
 		for _, h := range hooks {
-			if !h.wants(typ) {
+			if !h.wants(t) {
 				continue
 			}
 			d := Delivery{ID: deliveryID(h.id, cmd), WebhookID: h.id, Type: typ.String() + "." + verb(cmd), RecordID: cmd.PK + record.Separator + cmd.SK, RecordVersion: cmd.Version,

@@ -22,6 +22,7 @@ import (
 
 	"github.com/tenantry/tenantry"
 	"github.com/tenantry/tenantry/command"
+	"github.com/tenantry/tenantry/entity"
 	"github.com/tenantry/tenantry/fault"
 	"github.com/tenantry/tenantry/guard"
 	"github.com/tenantry/tenantry/jobs"
@@ -64,7 +65,7 @@ func newWorld(t *testing.T, change func(*webhooks.Options)) *world {
 	if change != nil {
 		change(&opts)
 	}
-	w.App = tenantrytest.New(t, tenantry.Config{Webhooks: opts})
+	w.App = tenantrytest.New(t, tenantry.Config{Webhooks: opts, Entities: []entity.Type{{Name: record.MustEntityType("SALARY"), ReadRoles: []string{"clerk"}}}})
 	return w
 }
 
@@ -366,6 +367,27 @@ func TestTenantsDoNotReachEachOthersWebhooks(t *testing.T) {
 	}
 	if all, err := s.List(t.Context(), bravo); err != nil || len(all) > 0 {
 		t.Errorf("another tenant lists %v, %v", all, err)
+	}
+}
+
+func TestWhatAnAdminMayNotReadIsNotSent(t *testing.T) {
+	w := newWorld(t, nil)
+	acme := w.Scope("acme")
+	hook := w.hook(acme, "/all")
+	w.publish(acme, "SALARY", "1", "what only clerks may read")
+	w.publish(acme, "PRODUCT", "1", "Chair")
+	log := w.log(acme, hook, "an end of all jobs", func(all []webhooks.Delivery) bool {
+		left, _, err := w.Jobs().List(t.Context(), acme, jobs.Query{Limit: 1})
+		return err == nil && len(left) == 0 && len(all) > 0
+	})
+	if len(log) != 1 || log[0].Type != "PRODUCT.created" {
+		t.Errorf("sent %+v", log)
+	}
+	for _, name := range []string{"SALARY", "TENANT", "WEBHOOK", "product", ""} {
+		types := []string{name}
+		if _, err := w.Webhooks().Create(t.Context(), acme, webhooks.Change{URL: &w.receiver.URL, EntityTypes: &types}); !errors.Is(err, fault.ValidationFailed) {
+			t.Errorf("a webhook of %q: %v", name, err)
+		}
 	}
 }
 
