@@ -93,7 +93,7 @@ func (c Config) declared() []entity.Type {
 	for _, name := range c.Model.UniqueCodes() {
 		i := slices.IndexFunc(types, func(t entity.Type) bool { return t.Name == name })
 		if i < 0 && c.ClosedEntities {
-			continue // a table opens no list
+			continue // its table stays empty
 		}
 		if i < 0 {
 			types = append(types, entity.Type{Name: name})

@@ -123,7 +123,7 @@ func (t *table) declare(of reflect.Type) error {
 		return fault.New(fault.InvalidRequest, "readmodel.Declare", "table %q: "+format, append([]any{t.name}, args...)...)
 	}
 	switch {
-	case !tableName.MatchString(t.name) || strings.HasSuffix(t.name, shadowSuffix) || strings.HasPrefix(t.name, "readmodel_") || strings.HasPrefix(t.name, "sqlite_") ||
+	case !tableName.MatchString(t.name) || strings.HasSuffix(t.name, shadowSuffix) || strings.HasPrefix(t.name, "readmodel_") || strings.HasPrefix(t.name, "upkeep_") || strings.HasPrefix(t.name, "sqlite_") ||
 		strings.HasPrefix(t.name, "pg_") || slices.Contains(taken, t.name):
 		return wrong("a table is named by lower-case letters, digits and _, and as none of Tenantry's own")
 	case of.Kind() != reflect.Struct:

@@ -248,3 +248,56 @@ func TestWalls(t *testing.T) {
 }
 
 func nilApply(context.Context, *Tx, *record.Record, product) error { return nil }
+
+// TestServersThatMayNotMakeTables start where the owner of the database has made them, and say so where not.
+func TestServersThatMayNotMakeTables(t *testing.T) {
+	url := postgrestest.New(t)
+	owner := opened(t, postgres.At(url, postgres.Options{}))
+	admin, err := pgx.Connect(t.Context(), postgrestest.As(t, url, postgrestest.Superuser))
+	must(t, err)
+	defer admin.Close(t.Context())
+	_, err = admin.Exec(t.Context(), "CREATE ROLE server LOGIN IN ROLE tenantry_app")
+	must(t, err)
+	server := opened(t, postgres.At(postgrestest.As(t, url, "server"), postgres.Options{}))
+	m, err := New([]Declared{products()})
+	must(t, err)
+	_, err = m.Migrate(t.Context(), server)
+	fails(t, "a server that begins", err, fault.Unavailable)
+	_, err = m.Migrate(t.Context(), owner)
+	must(t, err)
+	rebuild, err := m.Migrate(t.Context(), server)
+	must(t, err)
+	same(t, "tables to fill", rebuild, []string{"product"})
+	must(t, project(t.Context(), m, server, Shadow, command(t, "acme", "1", 1, map[string]any{})))
+	must(t, project(t.Context(), m, server, Live, command(t, "acme", "1", 1, map[string]any{})))
+	must(t, server.Write(t.Context(), func(tx driver.Tx) error { return m.Rebuilt(t.Context(), tx, "product") }))
+	changed, err := New([]Declared{Declare[before]("product", Options{})})
+	must(t, err)
+	_, err = changed.Migrate(t.Context(), server)
+	fails(t, "a server whose declaration is another", err, fault.Unavailable)
+}
+
+// TestSwapGivesUp has somebody read a table for longer than a swap waits.
+func TestSwapGivesUp(t *testing.T) {
+	url := postgrestest.New(t)
+	db, p := opened(t, postgres.At(url, postgres.Options{})), products()
+	m := model(t, db, p)
+	v := view(t, p, database(t, m, db), "acme")
+	must(t, project(t.Context(), m, db, Live, command(t, "acme", "1", 1, map[string]any{})))
+	swapped := make(chan error, 1)
+	must(t, db.Read(t.Context(), func(tx driver.Tx) error {
+		must(t, tx.Query(t.Context(), func(driver.Row) error { return nil }, "SELECT count(*) FROM product"))
+		go func() {
+			swapped <- db.Define(t.Context(), func(tx driver.Tx) error { return m.Swap(t.Context(), tx, db.Dialect(), "product") })
+		}()
+		fails(t, "a swap while somebody reads", <-swapped, fault.Unavailable)
+		return nil
+	}))
+	n, err := v.Count(t.Context(), Query{})
+	must(t, err)
+	same(t, "rows behind it", n, int64(1))
+	swap(t, m, db)
+	n, err = v.Count(t.Context(), Query{})
+	must(t, err)
+	same(t, "rows behind a swap", n, int64(0))
+}

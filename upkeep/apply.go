@@ -15,7 +15,8 @@ import (
 	"github.com/tenantry/tenantry/tenant"
 )
 
-// batch is how many changes one transaction applies at most: on SQLite others wait to commit while it runs.
+// batch is how many changes one transaction applies at most: on SQLite others wait to commit while it runs. After an error it is half as many,
+// because a transaction that takes too long is ended.
 const batch = 1024
 
 // event is a command of the feed that a View shows.
@@ -47,7 +48,6 @@ func (r *Runner) eventOf(c driver.Change) (e event, ok bool) {
 
 // failure is the error of a projection, or its panic.
 type failure struct {
-	at    int // the event's index among those that were applied together
 	share share
 	event event
 	err   error
@@ -75,15 +75,15 @@ func (r *Runner) catchUp(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	position := s.position
-	changes, err := r.across.Changes(ctx, position, batch)
+	position, size := s.position, max(1, r.size)
+	changes, err := r.across.Changes(ctx, position, size)
 	for err == nil && len(changes) > 0 {
 		last := changes[len(changes)-1].Position
 		following := make(chan read, 1)
 		go func() {
 			var f read
-			if len(changes) == batch {
-				f.changes, f.err = r.across.Changes(ctx, last, batch)
+			if len(changes) == size {
+				f.changes, f.err = r.across.Changes(ctx, last, size)
 			}
 			following <- f
 		}()
@@ -93,6 +93,9 @@ func (r *Runner) catchUp(ctx context.Context) error {
 			err = f.err
 		}
 		position, changes = last, f.changes
+	}
+	if r.size = min(batch, 2*size); err != nil {
+		r.size = size / 2
 	}
 	return err
 }
@@ -127,7 +130,7 @@ func (r *Runner) apply(ctx context.Context, events []event) error {
 			if err := r.onto(ctx, tx, next.waiting, readmodel.Live, next.takes, events, failed); err != nil {
 				return err
 			}
-			return r.arrive(ctx, tx, events, len(failed))
+			return r.arrive(ctx, tx, events, failed)
 		})
 		if err == nil {
 			for _, f := range failed {
@@ -138,27 +141,43 @@ func (r *Runner) apply(ctx context.Context, events []event) error {
 	})
 }
 
-// isolate has do apply events together, and where one fails with *failure those before it, then it, by itself and as one that
-// failed, and then those behind it.
+// isolate has do apply events together. Where one fails with *failure, all are tried again with it as one that failed, and where several did,
+// each half by itself.
 func isolate(events []event, failed []*failure, do func(events []event, failed []*failure) error) error {
 	if len(events) == 0 {
 		return nil
 	}
 	err := do(events, failed)
-	f, ok := errors.AsType[*failure](err)
+	f, ok := failureOf(err)
 	switch {
 	case !ok:
 		return err
-	case len(events) == 1: // another projection failed too
+	case len(failed) < fewFailures || len(events) == 1:
 		return isolate(events, append(failed, f), do)
 	}
-	if err := isolate(events[:f.at], nil, do); err != nil {
+	half := len(events) / 2
+	behind := events[half-1].position
+	first, second := []*failure{}, []*failure{}
+	for _, f := range append(failed, f) {
+		if f.event.position.Compare(behind) <= 0 {
+			first = append(first, f)
+		} else {
+			second = append(second, f)
+		}
+	}
+	if err := isolate(events[:half], first, do); err != nil {
 		return err
 	}
-	if err := isolate(events[f.at:f.at+1], []*failure{f}, do); err != nil {
-		return err
-	}
-	return isolate(events[f.at+1:], nil, do)
+	return isolate(events[half:], second, do)
+}
+
+// fewFailures is how many events of one transaction may fail.
+const fewFailures = 4
+
+// failureOf returns the *failure that err is of. Ok is false where the transaction itself is at fault: no space, no connection, no time.
+func failureOf(err error) (f *failure, ok bool) {
+	f, ok = errors.AsType[*failure](err)
+	return f, ok && !errors.Is(err, fault.Unavailable)
 }
 
 // takes reports whether a share's events are applied now.
@@ -218,7 +237,7 @@ func (r *Runner) project(ctx context.Context, tx driver.Tx, not waiting, where r
 		for _, i := range groups[s] {
 			e := events[i]
 			at := place{s, e.cmd.PK, e.cmd.SK}
-			if waits, ok := not.parked[at]; ok {
+			if waits, ok := not.parked[at]; ok && e.cmd.Version >= waits.Version {
 				if waits.Latest < e.cmd.Version {
 					waits = waits.until(e.cmd.Version)
 					not.parked[at], later[at] = waits, waits
@@ -229,9 +248,6 @@ func (r *Runner) project(ctx context.Context, tx driver.Tx, not waiting, where r
 				continue
 			}
 			if err := applyOne(ctx, p, bound, e); err != nil {
-				if f, ok := errors.AsType[*failure](err); ok {
-					f.at = i
-				}
 				return err
 			}
 		}
@@ -272,10 +288,10 @@ func applyOne(ctx context.Context, p *readmodel.Projection, tx *readmodel.Tx, e 
 }
 
 // arrive keeps how far each tenant of events is: where it stands in the feed, when it came there, and how long that took.
-func (r *Runner) arrive(ctx context.Context, tx driver.Tx, events []event, errors int) error {
+func (r *Runner) arrive(ctx context.Context, tx driver.Tx, events []event, failed []*failure) error {
 	type arrived struct {
-		last    event
-		applied int64
+		last            event
+		applied, errors int64
 	}
 	order, tenants := []tenant.Code{}, map[tenant.Code]*arrived{}
 	for _, e := range events {
@@ -290,12 +306,15 @@ func (r *Runner) arrive(ctx context.Context, tx driver.Tx, events []event, error
 		a.last = e
 		a.applied++
 	}
+	for _, f := range failed {
+		tenants[f.event.tenant].errors++
+	}
 	now := r.cfg.Now()
 	rows := make([][]any, len(order))
 	for i, code := range order {
 		a := tenants[code]
 		lag := max(0, now.Sub(a.last.cmd.UpdatedAt.Time())/time.Millisecond)
-		rows[i] = []any{code.String(), string(a.last.position), now.UnixMilli(), int64(lag), a.applied, int64(errors)}
+		rows[i] = []any{code.String(), string(a.last.position), now.UnixMilli(), int64(lag), a.applied, a.errors}
 	}
 	return insert(ctx, tx, "upkeep_tenant", []string{"tenant_code", "position", "applied_at", "lag", "applied", "errors"}, rows,
 		`ON CONFLICT (tenant_code) DO UPDATE SET position = excluded.position, applied_at = excluded.applied_at, lag = excluded.lag,

@@ -103,14 +103,17 @@ func (r *Runner) retryDue(ctx context.Context, rest time.Duration) (time.Duratio
 	if err != nil {
 		return rest, err
 	}
-	now := r.cfg.Now().UnixMilli()
+	now, tried := r.cfg.Now().UnixMilli(), 0
 	for _, p := range s.parked {
 		switch {
 		case p.Next == 0 || !s.takes(p.share) || r.names[p.projection] == nil:
 		case p.Next > now:
 			rest = min(rest, time.Duration(p.Next-now)*time.Millisecond)
+		case tried == retriesAtOnce:
+			rest = 0
 		default:
-			more, err := r.retry(ctx, p)
+			tried++
+			more, err := r.retry(ctx, s, p)
 			if err != nil {
 				return 0, err
 			}
@@ -122,26 +125,29 @@ func (r *Runner) retryDue(ctx context.Context, rest time.Duration) (time.Duratio
 	return max(rest, time.Millisecond), nil
 }
 
+// retriesAtOnce is how many parked records are tried before the feed is looked at again.
+const retriesAtOnce = 16
+
 // retry applies the commands of a parked record, at most a batch of them, and lets it go where all are applied. More is true where
 // some are left that may be tried at once. The caller is busy.
-func (r *Runner) retry(ctx context.Context, p *parked) (more bool, err error) {
+func (r *Runner) retry(ctx context.Context, s *state, p *parked) (more bool, err error) {
 	var commands []*record.Record
 	for v := p.Version; v <= p.Latest && len(commands) < batch; v++ {
 		cmd, err := r.across.Get(ctx, driver.Ref{Collection: driver.Command, PK: p.StoredPK, SK: p.sk, Version: v})
 		if err != nil {
 			return false, err
 		}
-		if cmd == nil { // the log of a store that others write to can lack one
+		if cmd == nil || s.skipped[skip{p.place, v}] { // the log of a store that others write to can lack one
 			continue
 		}
-		shown, ok := storage.Shown(cmd)
-		if ok {
+		if shown, ok := storage.Shown(cmd); ok {
 			commands = append(commands, shown)
 		}
 	}
 	more, err = r.attempt(ctx, p, commands, nil)
-	if f, ok := errors.AsType[*failure](err); ok {
-		if more, err = r.attempt(ctx, p, commands[:f.at], f); err == nil {
+	if f, ok := failureOf(err); ok {
+		before := slices.IndexFunc(commands, func(cmd *record.Record) bool { return cmd.Version == f.event.cmd.Version })
+		if more, err = r.attempt(ctx, p, commands[:before], f); err == nil {
 			r.logFailure(ctx, f)
 		}
 	}
@@ -158,11 +164,8 @@ func (r *Runner) attempt(ctx context.Context, p *parked, commands []*record.Reco
 			if err != nil {
 				return err
 			}
-			for i, cmd := range commands {
+			for _, cmd := range commands {
 				if err := applyOne(ctx, projection, bound, event{tenant: p.tenant, cmd: cmd}); err != nil {
-					if f, ok := errors.AsType[*failure](err); ok {
-						f.at = i
-					}
 					return err
 				}
 			}

@@ -1,6 +1,7 @@
 package upkeep_test
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -72,6 +73,37 @@ func TestParked(t *testing.T) {
 			t.Errorf("retrying what does not wait: %v", err)
 		}
 	})
+}
+
+// TestManyFail has most of what one transaction would apply fail: what comes before a failure is applied, what comes behind it waits, of each record.
+func TestManyFail(t *testing.T) {
+	w := newWorld(t, sqlite.At(t.TempDir()))
+	for n := range 30 {
+		for _, name := range []string{"good", "poison", "better"} {
+			w.publish("acme", fmt.Sprint("bad", n), name, false)
+		}
+		w.publish("bravo", fmt.Sprint("good", n), "good", false)
+	}
+	w.cfg.Attempts = 1
+	r := w.run(w.cfg)
+	w.reach(r, w.publish("bravo", "last", "good", false))
+	parked := w.parked(r)
+	for _, p := range parked {
+		if p.Version != 2 || p.Latest != 3 {
+			t.Errorf("parked: %+v", p)
+		}
+	}
+	if rows := w.query("SELECT tenant_code FROM product WHERE version = 1"); len(parked) != 30 || len(rows) != 61 {
+		t.Errorf("%d records are parked and %d rows are at the first version; want 30 and 61", len(parked), len(rows))
+	}
+	w.healed.Store(true)
+	for _, p := range parked {
+		if err := r.Retry(t.Context(), "products", w.key("acme", p.SK)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.until("nothing waits", func() bool { return len(w.parked(r)) == 0 })
+	w.check()
 }
 
 // TestRetried heals a record before its attempts are used up: it goes on by itself, with what came meanwhile.

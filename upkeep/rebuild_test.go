@@ -1,6 +1,7 @@
 package upkeep_test
 
 import (
+	"fmt"
 	"slices"
 	"sync"
 	"testing"
@@ -147,7 +148,7 @@ func TestEachStep(t *testing.T) {
 	w.healed.Store(true)
 	steps := 0
 	for upkeep.RebuildStep(t.Context(), upkeep.New(w.cfg)) {
-		if w.publish("acme", "after", "step", steps%3 == 0); steps%2 == 0 {
+		if w.publish("acme", fmt.Sprint("after", steps), "step", steps%3 == 0); steps%2 == 0 {
 			upkeep.CatchUp(t.Context(), upkeep.New(w.cfg))
 		}
 		steps++

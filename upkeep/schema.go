@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/tenantry/tenantry/readmodel"
+	"github.com/tenantry/tenantry/record"
 	"github.com/tenantry/tenantry/storage/driver"
 )
 
@@ -39,11 +40,24 @@ func (t table) in(place readmodel.Place) string {
 	return t.name
 }
 
-// define makes the tables of this package that are missing, and the place from which the feed is followed: the beginning.
-func (r *Runner) define(ctx context.Context) error {
+// form is the form of the tables of this package. A newer one has another number.
+const form = 1
+
+// define makes the tables of this package that are missing, and the place from which the feed is followed, the beginning, with a name of
+// its own for the database. It returns that name.
+func (r *Runner) define(ctx context.Context) (name string, err error) {
+	find := func(tx driver.Tx) error {
+		if err := tx.As(ctx, driver.All); err != nil {
+			return err
+		}
+		return tx.Query(ctx, func(row driver.Row) error { return row.Scan(&name) }, "SELECT id FROM upkeep_position WHERE name = 'live' AND form = $1", form)
+	}
+	if err := r.db.Read(ctx, find); err == nil && name != "" { // else it is not there
+		return name, nil
+	}
 	statements := []string{
-		`CREATE TABLE IF NOT EXISTS upkeep_position (name TEXT PRIMARY KEY, position TEXT NOT NULL, fence BIGINT NOT NULL, applied_at BIGINT NOT NULL)`,
-		`INSERT INTO upkeep_position (name, position, fence, applied_at) VALUES ('live', '', 0, 0) ON CONFLICT DO NOTHING`,
+		`CREATE TABLE IF NOT EXISTS upkeep_position (name TEXT PRIMARY KEY, id TEXT NOT NULL, form BIGINT NOT NULL, position TEXT NOT NULL,
+			fence BIGINT NOT NULL, applied_at BIGINT NOT NULL)`,
 		`CREATE TABLE IF NOT EXISTS upkeep_projection (name TEXT PRIMARY KEY)`,
 		`CREATE TABLE IF NOT EXISTS upkeep_tenant (tenant_code TEXT PRIMARY KEY, position TEXT NOT NULL, applied_at BIGINT NOT NULL,
 			lag BIGINT NOT NULL, applied BIGINT NOT NULL, errors BIGINT NOT NULL)`,
@@ -67,7 +81,7 @@ func (r *Runner) define(ctx context.Context) error {
 				stored_pk TEXT NOT NULL, version BIGINT NOT NULL, latest BIGINT NOT NULL, reason TEXT NOT NULL, attempts BIGINT NOT NULL, next BIGINT NOT NULL,
 				PRIMARY KEY (tenant_code, projection, pk, sk))`, suffix))
 	}
-	return r.db.Define(ctx, func(tx driver.Tx) error {
+	err = r.db.Define(ctx, func(tx driver.Tx) error {
 		if err := tx.As(ctx, driver.All); err != nil {
 			return err
 		}
@@ -76,8 +90,13 @@ func (r *Runner) define(ctx context.Context) error {
 				return err
 			}
 		}
-		return nil
+		first := []any{"live", record.NewID(), form, "", int64(0), int64(0)}
+		if err := insert(ctx, tx, "upkeep_position", []string{"name", "id", "form", "position", "fence", "applied_at"}, [][]any{first}, "ON CONFLICT DO NOTHING"); err != nil {
+			return err
+		}
+		return find(tx)
 	})
+	return name, err
 }
 
 // clustered is how a table says that its rows stand in its key's index, where there is such a thing.

@@ -79,6 +79,7 @@ type Runner struct {
 	stale       []string           // tables whose rows are not what their declarations say, since the Runner was opened
 	wake        chan struct{}      // receives when there may be something to do
 
+	size  int           // of the next batch; of who works
 	busy  chan struct{} // holds one while a live transaction is under way
 	state *state        // what the last one left, nil where that must be read; of who is busy
 
@@ -104,8 +105,8 @@ func New(cfg Config) *Runner {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	r := &Runner{cfg: cfg, db: cfg.Database, wake: make(chan struct{}, 1), busy: make(chan struct{}, 1), moved: make(chan struct{}),
-		lease: projection.Alone{Leases: cfg.Leases, Name: "READ_MODEL", Owner: cfg.Owner, Term: cfg.Term, Log: cfg.Log},
+	r := &Runner{cfg: cfg, db: cfg.Database, size: batch, wake: make(chan struct{}, 1), busy: make(chan struct{}, 1), moved: make(chan struct{}),
+		lease: projection.Alone{Leases: cfg.Leases, Owner: cfg.Owner, Term: cfg.Term, Log: cfg.Log},
 		types: map[record.EntityType][]*readmodel.Projection{}, names: map[string]*readmodel.Projection{}, tables: map[string][]table{}}
 	if cfg.Model != nil {
 		r.projections = cfg.Model.Projections()
@@ -137,7 +138,9 @@ func (r *Runner) Open(ctx context.Context) (err error) {
 			return err
 		}
 	}
-	return r.define(ctx)
+	name, err := r.define(ctx)
+	r.lease.Name = "READ_MODEL." + name // processes with databases of their own keep one each
+	return err
 }
 
 // Start begins to follow the feed, in one of the processes that share the store, and carries out rebuilds there.

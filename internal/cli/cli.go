@@ -37,26 +37,27 @@ func Main() {
 
 // verbs are the program's commands. A flag is also read from the environment variable TENANTRY_ and its name.
 type verbs struct {
-	Serve      serve       `cmd:"" help:"Run the server."`
-	Token      token       `cmd:"" help:"Issue a token, signed by the store's key."`
-	Tenant     tenantVerb  `cmd:"" help:"Create, list and change tenants."`
-	Member     memberVerb  `cmd:"" help:"Add, list, change, remove and invite the members of tenants."`
-	Setting    settingVerb `cmd:"" help:"Show, change and explain the settings of tenants."`
-	Me         me          `cmd:"" help:"Show who the caller is."`
-	Data       dataVerb    `cmd:"" help:"Read and write records."`
-	Report     reportVerb  `cmd:"" help:"Count the records of all tenants, or of one."`
-	Sync       syncVerb    `cmd:"" help:"Copy records between tenants."`
-	Jobs       jobsVerb    `cmd:"" help:"List, retry and drop background work."`
-	Keys       keysVerb    `cmd:"" help:"List, rotate and retire the keys that sign tokens."`
-	Tables     tablesVerb  `cmd:"" help:"Create and check DynamoDB tables."`
-	Policy     policyVerb  `cmd:"" help:"Print what a database's own access control should say."`
-	Copy       copyVerb    `cmd:"" help:"Move the store, or one tenant, into another store, while it is used."`
-	Backup     backup      `cmd:"" help:"Copy the store into a file, while it is used."`
-	Restore    restore     `cmd:"" help:"Make a backup the store of a data directory."`
-	Verify     verify      `cmd:"" help:"Check every invariant of the data model over a store."`
-	Version    version     `cmd:"" help:"Print the program's version."`
-	Completion completion  `cmd:"" help:"Print a completion script for a shell."`
-	Complete   complete    `cmd:"" hidden:""`
+	Serve      serve          `cmd:"" help:"Run the server."`
+	Token      token          `cmd:"" help:"Issue a token, signed by the store's key."`
+	Tenant     tenantVerb     `cmd:"" help:"Create, list and change tenants."`
+	Member     memberVerb     `cmd:"" help:"Add, list, change, remove and invite the members of tenants."`
+	Setting    settingVerb    `cmd:"" help:"Show, change and explain the settings of tenants."`
+	Me         me             `cmd:"" help:"Show who the caller is."`
+	Data       dataVerb       `cmd:"" help:"Read and write records."`
+	Projection projectionVerb `cmd:"" help:"Show, retry, skip, rebuild and audit what follows commands."`
+	Report     reportVerb     `cmd:"" help:"Count the records of all tenants, or of one."`
+	Sync       syncVerb       `cmd:"" help:"Copy records between tenants."`
+	Jobs       jobsVerb       `cmd:"" help:"List, retry and drop background work."`
+	Keys       keysVerb       `cmd:"" help:"List, rotate and retire the keys that sign tokens."`
+	Tables     tablesVerb     `cmd:"" help:"Create and check DynamoDB tables."`
+	Policy     policyVerb     `cmd:"" help:"Print what a database's own access control should say."`
+	Copy       copyVerb       `cmd:"" help:"Move the store, or one tenant, into another store, while it is used."`
+	Backup     backup         `cmd:"" help:"Copy the store into a file, while it is used."`
+	Restore    restore        `cmd:"" help:"Make a backup the store of a data directory."`
+	Verify     verify         `cmd:"" help:"Check every invariant of the data model over a store."`
+	Version    version        `cmd:"" help:"Print the program's version."`
+	Completion completion     `cmd:"" help:"Print a completion script for a shell."`
+	Complete   complete       `cmd:"" hidden:""`
 }
 
 // errHelp ends a run that was asked for help, which is printed by then.

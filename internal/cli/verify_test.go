@@ -37,7 +37,7 @@ func (o operator) interrupt(sk string) {
 		o.t.Fatal(err)
 	}
 	defer db.Close()
-	if err := db.Exec(`DELETE FROM data WHERE pk = 'PRODUCT#acme' AND sk = '` + sk + `'`); err != nil {
+	if err := db.Exec(`DELETE FROM data WHERE pk = 'ITEM#acme' AND sk = '` + sk + `'`); err != nil {
 		o.t.Fatal(err)
 	}
 	if db.Changes() != 1 {
@@ -49,14 +49,14 @@ func TestVerifyMends(t *testing.T) {
 	o := operator{t, t.TempDir()}
 	o.run(0, "tenant", "create", "acme")
 	for _, sk := range []string{"p1", "p2", "p3"} {
-		o.run(0, "data", "put", "acme", "PRODUCT", sk, "--name", "Chair")
+		o.run(0, "data", "put", "acme", "ITEM", sk, "--name", "Chair")
 	}
 	o.run(0, "verify")
 	o.interrupt("p1")
 	o.interrupt("p2")
 
 	found := o.run(1, "verify")
-	for _, want := range []string{"FAIL  interrupted", "interrupted: PRODUCT#acme#p1@1 (command)", "PRODUCT#acme#p2@1"} {
+	for _, want := range []string{"FAIL  interrupted", "interrupted: ITEM#acme#p1@1 (command)", "ITEM#acme#p2@1"} {
 		if !strings.Contains(found, want) {
 			t.Errorf("verify doesn't say %q:\n%s", want, found)
 		}
@@ -64,14 +64,14 @@ func TestVerifyMends(t *testing.T) {
 	if json := o.run(1, "verify", "--json"); !strings.Contains(json, `"problemCount":2`) || strings.Contains(json, "Chair") {
 		t.Errorf("verify --json says %s", json)
 	}
-	o.run(4, "verify", "--finish", "PRODUCT#acme#p3@1")
-	mended := o.run(0, "verify", "--finish", "PRODUCT#acme#p1@1", "--discard", "PRODUCT#acme#p2@1")
-	for _, want := range []string{"finished PRODUCT#acme#p1@1", "discarded PRODUCT#acme#p2@1", "is sound"} {
+	o.run(4, "verify", "--finish", "ITEM#acme#p3@1")
+	mended := o.run(0, "verify", "--finish", "ITEM#acme#p1@1", "--discard", "ITEM#acme#p2@1")
+	for _, want := range []string{"finished ITEM#acme#p1@1", "discarded ITEM#acme#p2@1", "is sound"} {
 		if !strings.Contains(mended, want) {
 			t.Errorf("mending doesn't say %q:\n%s", want, mended)
 		}
 	}
-	o.run(0, "data", "get", "acme", "PRODUCT", "p1")
-	o.run(4, "data", "get", "acme", "PRODUCT", "p2")
-	o.run(0, "data", "get", "acme", "PRODUCT", "p3")
+	o.run(0, "data", "get", "acme", "ITEM", "p1")
+	o.run(4, "data", "get", "acme", "ITEM", "p2")
+	o.run(0, "data", "get", "acme", "ITEM", "p3")
 }

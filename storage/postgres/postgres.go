@@ -65,6 +65,7 @@ type tuning struct {
 	findOut   time.Duration // how long to try to learn the outcome of a commit whose answer was lost; 5 s
 	look      time.Duration // between two looks for commits that the server did not tell of; 200 ms, driver.Engine allows 250 ms
 	numbering *numbering    // how commands get their places; inOrder
+	hold      time.Duration // how long a read model's transaction may take; 10 s
 }
 
 func (t tuning) withDefaults() tuning {
@@ -73,6 +74,7 @@ func (t tuning) withDefaults() tuning {
 		findOut:   cmp.Or(t.findOut, 5*time.Second),
 		look:      cmp.Or(t.look, 200*time.Millisecond),
 		numbering: cmp.Or(t.numbering, &inOrder),
+		hold:      cmp.Or(t.hold, 10*time.Second),
 	}
 }
 
@@ -117,7 +119,7 @@ func open(ctx context.Context, url string, opts Options, t tuning) (*engine, err
 	if err != nil {
 		return nil, translate(ctx, err, op)
 	}
-	models, err := newRelational(ctx, cfg)
+	models, err := newRelational(ctx, cfg, t.hold)
 	if err != nil {
 		readers.Close()
 		return nil, translate(ctx, err, op)

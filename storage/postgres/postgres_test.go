@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -263,4 +264,23 @@ func TestOpenAsTheApplication(t *testing.T) {
 	t.Cleanup(func() { admin.Exec(context.Background(), "DROP ROLE clerk") })
 	e := opened(t, postgrestest.As(t, url, "clerk"), Options{}, tuning{})
 	commit(t, e, creates("1"))
+}
+
+// TestTransactionsEnd has a read model hold a transaction with a query that never ends, and with a function that looks at the clock too late.
+func TestTransactionsEnd(t *testing.T) {
+	e := opened(t, postgrestest.New(t), Options{}, tuning{hold: 200 * time.Millisecond})
+	for what, f := range map[string]func(driver.Tx) error{
+		"an endless query": func(tx driver.Tx) error {
+			_, err := tx.Exec(t.Context(), "SELECT pg_sleep(60)")
+			return err
+		},
+		"a function that takes its time": func(driver.Tx) error { <-time.After(300 * time.Millisecond); return nil },
+	} {
+		if err := e.Write(t.Context(), f); fault.CodeOf(err) != fault.Unavailable {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	if err := e.Write(t.Context(), func(driver.Tx) error { return nil }); err != nil {
+		t.Errorf("a transaction that ends: %v", err)
+	}
 }

@@ -22,13 +22,14 @@ import (
 type relational struct {
 	pool  *pgxpool.Pool
 	owner *pgx.ConnConfig
+	hold  time.Duration // how long a transaction may take that writes
 }
 
 // plans are the settings that keep the planner from what the engine's own statements never want.
 var plans = []string{"plan_cache_mode", "enable_seqscan", "enable_hashjoin", "enable_mergejoin", "enable_bitmapscan"}
 
 // newRelational returns connections that are made when they are needed.
-func newRelational(ctx context.Context, cfg *pgxpool.Config) (*relational, error) {
+func newRelational(ctx context.Context, cfg *pgxpool.Config, hold time.Duration) (*relational, error) {
 	cfg = cfg.Copy()
 	for _, name := range plans {
 		delete(cfg.ConnConfig.RuntimeParams, name)
@@ -37,7 +38,7 @@ func newRelational(ctx context.Context, cfg *pgxpool.Config) (*relational, error
 	if err != nil {
 		return nil, err
 	}
-	return &relational{pool: pool, owner: ownerOf(cfg.ConnConfig)}, nil
+	return &relational{pool: pool, owner: ownerOf(cfg.ConnConfig), hold: hold}, nil
 }
 
 var _ driver.Relational = (*engine)(nil)
@@ -45,16 +46,13 @@ var _ driver.Relational = (*engine)(nil)
 // Dialect implements driver.Relational.
 func (e *engine) Dialect() driver.Dialect { return driver.PostgreSQL }
 
-// How long a transaction of a read model may take.
-const (
-	writeLimit  = 10 * time.Second
-	defineLimit = 10 * time.Minute
-)
+// defineLimit is how long making and changing tables may take.
+const defineLimit = 10 * time.Minute
 
 // Write implements driver.Relational. Two that change one row at a time are made one after the other: the database asks the second to
 // come again.
 func (e *engine) Write(ctx context.Context, f func(driver.Tx) error) error {
-	return e.transact(ctx, "postgres.Write", pgx.TxOptions{IsoLevel: pgx.RepeatableRead}, writeLimit, f)
+	return e.transact(ctx, "postgres.Write", pgx.TxOptions{IsoLevel: pgx.RepeatableRead}, e.relational.hold, f)
 }
 
 // Read implements driver.Relational.
@@ -160,18 +158,17 @@ func secure(ctx context.Context, t driver.Tx) error {
 
 // inside calls f with a transaction on conn. Begun says that the database has answered to its beginning.
 func inside(ctx context.Context, conn *pgx.Conn, op string, kind pgx.TxOptions, limit time.Duration, begun *bool, f func(driver.Tx) error) error {
-	within := ctx
 	if limit > 0 {
 		var cancel context.CancelFunc
-		within, cancel = context.WithTimeout(ctx, limit)
+		ctx, cancel = context.WithTimeoutCause(ctx, limit, fault.New(fault.Unavailable, op, "a transaction took longer than %v; do less at once", limit))
 		defer cancel()
 	}
-	begin, err := conn.BeginTx(within, kind)
+	begin, err := conn.BeginTx(ctx, kind)
 	if err != nil {
-		return translate(ctx, err, op)
+		return explain(ctx, err, op)
 	}
 	*begun = true
-	t := &tx{conn: conn, explain: func(err error) error { return explain(ctx, err, op) }}
+	t := &tx{conn: conn, whole: ctx, explain: func(err error) error { return explain(ctx, err, op) }}
 	committed := false
 	defer func() {
 		t.conn = nil
@@ -179,7 +176,7 @@ func inside(ctx context.Context, conn *pgx.Conn, op string, kind pgx.TxOptions, 
 			undo(begin, conn)
 		}
 	}()
-	if err := cmp.Or(f(t), t.failed, ctx.Err()); err != nil {
+	if err := cmp.Or(f(t), t.failed, context.Cause(ctx)); err != nil {
 		return err
 	}
 	if kind.AccessMode == pgx.ReadOnly { // nothing is to outlive it: a setting that a query changed goes, too
@@ -188,7 +185,7 @@ func inside(ctx context.Context, conn *pgx.Conn, op string, kind pgx.TxOptions, 
 	if conn.PgConn().TxStatus() != inTransaction {
 		return ended(op)
 	}
-	if err := begin.Commit(within); err != nil {
+	if err := begin.Commit(ctx); err != nil {
 		return explain(ctx, err, op)
 	}
 	committed = true
@@ -214,9 +211,11 @@ func undo(begin pgx.Tx, conn *pgx.Conn) {
 // explain is translate for the statements of read models.
 func explain(ctx context.Context, err error, op string) error {
 	switch {
-	case ctx.Err() == nil && has(err, uniqueViolation):
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	case has(err, uniqueViolation):
 		return fault.Wrap(err, fault.AlreadyExists, op, "a row with the same values in unique columns is there already")
-	case ctx.Err() == nil && errors.Is(err, pgx.ErrTxCommitRollback):
+	case errors.Is(err, pgx.ErrTxCommitRollback):
 		return ended(op)
 	}
 	return translate(ctx, err, op)
@@ -224,9 +223,10 @@ func explain(ctx context.Context, err error, op string) error {
 
 // tx is a transaction of a read model.
 type tx struct {
-	conn    *pgx.Conn // nil when it has ended
-	within  bool      // the rows of a query
-	failed  error     // what a statement failed with
+	conn    *pgx.Conn       // nil when it has ended
+	whole   context.Context // of all of it; statements may have shorter ones
+	within  bool            // the rows of a query
+	failed  error           // what a statement failed with
 	explain func(error) error
 
 	tenants []string // for whom the next statement is to be
@@ -304,6 +304,10 @@ func (t *tx) send(ctx context.Context, query string, args []any, f func(pgx.Batc
 	if err := ctx.Err(); err != nil {
 		return err
 	}
+	caller := ctx
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(t.whole, cancel)()
 	b := &pgx.Batch{}
 	if t.changed {
 		b.Queue(nameTenants, t.tenants)
@@ -326,7 +330,7 @@ func (t *tx) send(ctx context.Context, query string, args []any, f func(pgx.Batc
 		err = ended("postgres.Tx")
 	}
 	if err != nil {
-		t.failed = t.explain(err)
+		t.failed = cmp.Or(caller.Err(), t.explain(err))
 	}
 	return t.failed
 }

@@ -16,11 +16,8 @@ import (
 	"github.com/tenantry/tenantry/storage/driver"
 )
 
-// How long the writer may be held by one transaction of a read model.
-const (
-	writeLimit  = 10 * time.Second
-	defineLimit = 10 * time.Minute
-)
+// defineLimit is how long making and changing tables may take.
+const defineLimit = 10 * time.Minute
 
 var _ driver.Relational = (*engine)(nil)
 
@@ -30,7 +27,7 @@ func (e *engine) Dialect() driver.Dialect { return driver.SQLite }
 // Write implements driver.Relational. It borrows the writer's connection between two groups of commits: there is one writer in the
 // process still, and whoever waits for the connection gets it in turn.
 func (e *engine) Write(ctx context.Context, f func(driver.Tx) error) error {
-	return e.borrow(ctx, "sqlite.Write", writing, writeLimit, f)
+	return e.borrow(ctx, "sqlite.Write", writing, e.hold, f)
 }
 
 // Define implements driver.Relational.

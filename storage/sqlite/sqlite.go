@@ -41,6 +41,7 @@ type tuning struct {
 	rest  time.Duration // between two looks for expired rows; 30 s
 	pages int           // that the file may have; no limit
 	log   int           // pages of the write-ahead log from which on the writer is held up; checkpointLimit
+	hold  time.Duration // how long a read model's transaction may take; 10 s
 }
 
 func (t tuning) withDefaults() tuning {
@@ -49,6 +50,7 @@ func (t tuning) withDefaults() tuning {
 		rest:  cmp.Or(t.rest, 30*time.Second),
 		pages: t.pages,
 		log:   cmp.Or(t.log, checkpointLimit),
+		hold:  cmp.Or(t.hold, 10*time.Second),
 	}
 }
 
@@ -78,7 +80,8 @@ type engine struct {
 	writer      *writer
 	checkpoints *checkpointer
 	watch       *watch
-	requests    sync.Pool // of *request, for Commit
+	requests    sync.Pool     // of *request, for Commit
+	hold        time.Duration // how long a read model's transaction may take
 
 	mu     sync.RWMutex // held for reading by every operation, for writing by Close
 	closed bool
@@ -117,6 +120,7 @@ func open(ctx context.Context, dir string, t tuning) (*engine, error) {
 		checkpoints: checkpoints,
 		watch:       watch,
 		requests:    sync.Pool{New: newRequest},
+		hold:        t.hold,
 		writer: &writer{
 			connect: connector(writerCache), name: FileName, rest: t.rest, notify: watch.notify, checkpoints: checkpoints,
 			queue: make(chan *request, groupBatches), done: make(chan struct{}),

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/ncruces/go-sqlite3"
 	"go.uber.org/goleak"
@@ -329,5 +330,24 @@ func TestEngineTablesAreTheEngines(t *testing.T) {
 	for _, statement := range []string{"PRAGMA synchronous = OFF", "ATTACH 'other.db' AS other", "CREATE TRIGGER t AFTER INSERT ON data BEGIN DELETE FROM command; END",
 		"CREATE VIEW v AS SELECT 1", "SAVEPOINT s", "VACUUM", "DELETE FROM sqlite_schema", "CREATE VIRTUAL TABLE f USING fts5(a)", "ANALYZE"} {
 		write(statement)
+	}
+}
+
+// TestTransactionsEnd has a read model hold the writer with a query that never ends, and with a function that looks at the clock too late.
+func TestTransactionsEnd(t *testing.T) {
+	e := opened(t, t.TempDir(), tuning{hold: 50 * time.Millisecond})
+	for what, f := range map[string]func(driver.Tx) error{
+		"an endless query": func(tx driver.Tx) error {
+			return tx.Query(t.Context(), func(driver.Row) error { return nil }, "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT max(i) FROM n")
+		},
+		"a function that takes its time": func(driver.Tx) error { <-time.After(100 * time.Millisecond); return nil },
+	} {
+		if err := e.Write(t.Context(), f); fault.CodeOf(err) != fault.Unavailable {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	commit(t, e, creates("after"))
+	if err := e.Write(t.Context(), func(driver.Tx) error { return nil }); err != nil {
+		t.Errorf("a transaction that ends: %v", err)
 	}
 }
