@@ -8,6 +8,7 @@ import (
 	"github.com/tenantry/tenantry/fault"
 	"github.com/tenantry/tenantry/internal/scope"
 	"github.com/tenantry/tenantry/readmodel"
+	"github.com/tenantry/tenantry/report"
 	"github.com/tenantry/tenantry/storage"
 	"github.com/tenantry/tenantry/storage/driver"
 	"github.com/tenantry/tenantry/tenant"
@@ -59,6 +60,27 @@ func (a *App) Reach(ctx context.Context, code tenant.Code, at driver.Position) e
 		return fault.New(fault.Unavailable, "tenantry.Reach", "this installation keeps no read model; leave X-Tenantry-Position out")
 	}
 	return a.upkeep.Wait(ctx, code, at)
+}
+
+// CatchUp returns when the read model has everything that was committed before the call. It fails as Reach does.
+func (a *App) CatchUp(ctx context.Context) error {
+	across, err := a.store.Across(ctx, scope.NewSystem("", scope.Actor{UserID: "system"}, "catch up", nil))
+	if err != nil {
+		return err
+	}
+	end, err := across.End(ctx)
+	if err != nil {
+		return err
+	}
+	return a.Reach(ctx, tenant.Code{}, end)
+}
+
+// counted returns where reports are counted, nil without a read model.
+func (a *App) counted() report.ReadModel {
+	if a.upkeep == nil {
+		return nil
+	}
+	return a.upkeep
 }
 
 // declared returns the entity types of the App: the Config's and the modules', with unique codes where the read model's tables have

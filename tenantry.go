@@ -25,6 +25,7 @@ import (
 	"github.com/tenantry/tenantry/readmodel"
 	"github.com/tenantry/tenantry/record"
 	"github.com/tenantry/tenantry/records"
+	"github.com/tenantry/tenantry/report"
 	"github.com/tenantry/tenantry/route"
 	"github.com/tenantry/tenantry/settings"
 	"github.com/tenantry/tenantry/storage"
@@ -144,6 +145,7 @@ type App struct {
 	answers  storage.Keeper
 	tail     *feed.Tail
 	events   *events.Hub
+	reports  *report.Service
 	dir      *tenants.Directory
 	routes   []route.Operation
 	model    model
@@ -260,8 +262,10 @@ func (a *App) build(cursors *storage.Cursors, revocations *members.Revocations) 
 	a.events = events.New(events.Config{Store: a.store, Entities: a.entities, Cursors: cursors, Log: cfg.Log,
 		EndedBy: func(t record.EntityType, sk string) bool { return t == tenants.EntityType() && sk == tenants.Master }})
 	if a.model.declared != nil {
-		a.upkeep = upkeep.New(upkeep.Config{Store: a.store, Database: a.model.relational, Model: cfg.Model, Leases: keeper("LEASE"), Term: cfg.HandlerTerm, Log: cfg.Log, Now: cfg.Now})
+		a.upkeep = upkeep.New(upkeep.Config{Store: a.store, Database: a.model.relational, Model: cfg.Model, Leases: keeper("LEASE"), Term: cfg.HandlerTerm, Log: cfg.Log, Now: cfg.Now,
+			Owners: map[record.EntityType]func(*record.Record) (tenant.Code, error){members.EntityType(): readmodel.MemberOf}})
 	}
+	a.reports = report.New(report.Config{ReadModel: a.counted(), Entities: a.entities, State: a.guard.Lookup, Now: cfg.Now})
 	a.routes = a.modules()
 	return failed
 }
@@ -277,10 +281,11 @@ func (a *App) modules() []route.Operation {
 	ops = append(ops, (&records.Routes{Entities: a.entities, Commands: a.commands, Data: a.data, Waiting: a.runner.Waiting}).Operations()...)
 	ops = append(ops, a.audit.Operations()...)
 	ops = append(ops, a.events.Operations()...)
+	ops = append(ops, a.reports.Operations()...)
+	ops = append(ops, (&upkeep.Routes{Handlers: a.runner, ReadModel: a.upkeep}).Operations()...)
 	ops = append(ops, (&tenantsync.Routes{Syncs: a.syncs}).Operations()...)
 	ops = append(ops, (&jobs.Routes{Queue: a.jobs, Cursors: a.cursors}).Operations()...)
 	ops = append(ops, (&webhooks.Routes{Webhooks: a.webhooks}).Operations()...)
-	ops = append(ops, (&upkeep.Routes{Handlers: a.runner, ReadModel: a.upkeep}).Operations()...)
 	return append(ops, a.cfg.Routes...)
 }
 
@@ -300,7 +305,8 @@ func (a *App) moduleOf(t record.EntityType) string {
 	return typ.In()
 }
 
-// Start begins what runs beside requests: handlers, the read model, jobs, event streams, and following what other processes change. It returns at once;
+// Start begins what runs beside requests: handlers, the read model, jobs, event streams, and following what other processes change. It
+// returns at once;
 // Close ends it.
 func (a *App) Start(ctx context.Context) error {
 	ctx, a.stop = context.WithCancel(context.WithoutCancel(ctx))
@@ -369,6 +375,9 @@ func (a *App) Members() *members.Service { return a.members }
 
 // Settings returns the settings of tenants, and master settings.
 func (a *App) Settings() *settings.Service { return a.settings }
+
+// Reports returns what counts records, over all tenants and of one.
+func (a *App) Reports() *report.Service { return a.reports }
 
 // Audit returns the log of crossings.
 func (a *App) Audit() *audit.Log { return a.audit }

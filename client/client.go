@@ -120,13 +120,9 @@ func value[T any, P answered[T]](ctx context.Context, c *Client, r request) (T, 
 // call makes a call and decodes the answer's body into out, unless that is nil.
 func (c *Client) call(ctx context.Context, r request, out any) (Answer, error) {
 	op := r.method + " " + r.path
-	req, err := c.newRequest(ctx, r)
+	resp, err := c.send(ctx, r)
 	if err != nil {
 		return Answer{}, err
-	}
-	resp, err := c.http.Do(req)
-	if err != nil {
-		return Answer{}, unreached(err, op, c.base)
 	}
 	defer resp.Body.Close()
 	body, err := io.ReadAll(resp.Body)
@@ -142,6 +138,40 @@ func (c *Client) call(ctx context.Context, r request, out any) (Answer, error) {
 		return answer, nil
 	}
 	return answer, c.decode(op, body, out)
+}
+
+// send makes a call. The caller closes the answer's body.
+func (c *Client) send(ctx context.Context, r request) (*http.Response, error) {
+	req, err := c.newRequest(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return nil, unreached(err, r.method+" "+r.path, c.base)
+	}
+	return resp, nil
+}
+
+// save makes a call whose answer is a file, and writes it to w as it comes.
+func (c *Client) save(ctx context.Context, r request, w io.Writer) error {
+	op := r.method + " " + r.path
+	resp, err := c.send(ctx, r)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		body, err := io.ReadAll(resp.Body)
+		if err != nil {
+			return unreached(err, op, c.base)
+		}
+		return refusal(resp, body, op)
+	}
+	if _, err := io.Copy(w, resp.Body); err != nil {
+		return fault.Wrap(err, fault.Unavailable, op, "the file did not come whole: %v", err)
+	}
+	return nil
 }
 
 func (c *Client) decode(op string, text []byte, out any) error {

@@ -157,6 +157,9 @@ func responses(registry huma.Registry, op route.Operation, problem *huma.Schema)
 			s = registry.Schema(reflect.TypeOf(value), true, op.ID+"Answer")
 		}
 		response := &huma.Response{Description: http.StatusText(status), Content: map[string]*huma.MediaType{answerType(op): {Schema: s}}}
+		if op.Tables {
+			response.Content["text/csv"] = &huma.MediaType{Schema: &huma.Schema{Type: huma.TypeString}}
+		}
 		if op.Versioned {
 			text := &huma.Schema{Type: huma.TypeString}
 			response.Headers = map[string]*huma.Param{"ETag": {Description: "the record's version, quoted", Schema: text}}

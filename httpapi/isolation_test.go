@@ -303,13 +303,13 @@ func (m *matrix) hints(op *apitest.Operation, name, code string) (value any, ok 
 		}
 		absent := map[string]string{"id": code + ".01ARZ3NDEKTSV4RRFFQ69G5FAV"}[name]
 		return cmp.Or(m.made[code][name], absent, "x"), true
+	case "reason":
+		return "because", true
 	case "webhookId", "deliveryId", "jobId":
 		absent := map[string]string{"jobId": failing().Name + "."}[name] + "01ARZ3NDEKTSV4RRFFQ69G5FAV"
 		return cmp.Or(m.made[code][name], absent), true
 	case "url":
 		return "https://hooks.example/", true
-	case "reason":
-		return "because", true
 	case "sourceTenantCode":
 		return code, true
 	case "targetTenantCodes":

@@ -53,6 +53,10 @@ func (h *Handler) operation(op *route.Operation) http.HandlerFunc {
 			st.stream = func() { h.stream(r, op, c, a.Stream) }
 			return
 		}
+		if a.Download != nil {
+			download(w, r, a)
+			return
+		}
 		h.reply(w, r, a)
 	}
 }

@@ -103,7 +103,7 @@ func New(app *tenantry.App, cfg Config) (*Handler, error) {
 		return nil, err
 	}
 	h.mux.HandleFunc("/", h.unknown)
-	compress, err := gzhttp.NewWrapper(gzhttp.MinSize(1024), gzhttp.ContentTypes([]string{"application/json", "application/problem+json", "text/html", "text/css", "text/javascript", "application/yaml"}))
+	compress, err := gzhttp.NewWrapper(gzhttp.MinSize(1024), gzhttp.ContentTypes([]string{"application/json", "application/problem+json", "text/csv", "text/html", "text/css", "text/javascript", "application/yaml"}))
 	if err != nil {
 		return nil, fault.Wrap(err, fault.Internal, "httpapi.New", "compression can't be set up")
 	}

@@ -22,9 +22,9 @@ type UserTenant struct {
 // tenant are its row's attributes.
 var (
 	Products       = Declare[Plain]("product", Options{EntityType: record.MustEntityType("PRODUCT")})
-	Orders         = Declare[Plain]("order", Options{EntityType: record.MustEntityType("ORDER")})
+	Orders         = Declare[Plain]("order", Options{EntityType: record.MustEntityType("ORDER"), Across: [][]string{{"created_at", "is_deleted"}}})
 	Users          = Declare[Plain]("user", Options{EntityType: record.MustEntityType("USER")})
-	UserTenants    = Declare[UserTenant]("user_tenant", Options{EntityType: record.MustEntityType("USER_TENANT"), Of: memberOf, From: membership, DuplicateCodes: true, Across: [][]string{{"user_code"}}})
+	UserTenants    = Declare[UserTenant]("user_tenant", Options{EntityType: record.MustEntityType("USER_TENANT"), Of: MemberOf, From: membership, DuplicateCodes: true, Across: [][]string{{"user_code"}}})
 	TenantSettings = Declare[Plain]("tenant_settings", Options{EntityType: record.MustEntityType("SETTINGS"), From: config, DuplicateCodes: true})
 )
 
@@ -33,8 +33,8 @@ func Guide() []Declared {
 	return []Declared{Products, Orders, Users, UserTenants, TenantSettings}
 }
 
-// memberOf returns the tenant of a membership, USER_TENANT#common / tenant#user: not the one in which it stands.
-func memberOf(cmd *record.Record) (tenant.Code, error) {
+// MemberOf returns the tenant of a membership, USER_TENANT#common / tenant#user: not the one in which it stands.
+func MemberOf(cmd *record.Record) (tenant.Code, error) {
 	code, _, _ := strings.Cut(cmd.SK, record.Separator)
 	return tenant.Parse(code)
 }

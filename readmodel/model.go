@@ -100,3 +100,12 @@ func (m *Model) Form(name string) (f Form, ok bool) {
 	}
 	return f, true
 }
+
+// TableOf returns the quoted name of the table that has a row for each record of an entity type. Ok is false where there is none.
+func (m *Model) TableOf(of record.EntityType) (name string, ok bool) {
+	i := slices.IndexFunc(m.tables, func(t *table) bool { return t.opts.EntityType == of })
+	if i < 0 || of.IsZero() {
+		return "", false
+	}
+	return quote(m.tables[i].name), true
+}

@@ -7,6 +7,8 @@ package route
 import (
 	"bytes"
 	"context"
+	"io"
+	"mime"
 	"net/http"
 	"net/url"
 	"slices"
@@ -70,6 +72,10 @@ type Operation struct {
 	// checked again every second while it is open.
 	Streams bool
 
+	// Tables says that the operation, a GET, also answers with a table in a file, where Call.Table says so: its Answer has a Download.
+	// It lists Format among its Query.
+	Tables bool
+
 	// Confidential says that the answer holds a secret, which is not kept in the clear anywhere.
 	Confidential bool
 
@@ -92,6 +98,11 @@ type Param struct {
 	Enum    []string // with Text: the values allowed; empty for any
 	Min     int64    // with Integer
 	Max     int64    // with Integer
+}
+
+// Format is the parameter that chooses between the answers of an operation with Tables.
+func Format() Param {
+	return Param{Name: "format", Summary: "json or csv; without it the header Accept decides", Enum: []string{"json", "csv"}}
 }
 
 // Kind is the form of a Param. The zero Kind is Text.
@@ -169,6 +180,17 @@ func (c *Call) Flag(name string) bool { return c.query.Get(name) == "true" }
 func (c *Call) Int(name string) int64 {
 	n, _ := strconv.ParseInt(c.query.Get(name), 10, 64) // checked before the call
 	return n
+}
+
+// Table reports whether the caller asks for a table in a file: by format=csv, or where that is left out by an Accept that names
+// text/csv first.
+func (c *Call) Table() bool {
+	if format := c.query.Get("format"); format != "" {
+		return format == "csv"
+	}
+	first, _, _ := strings.Cut(c.request.Header.Get("Accept"), ",")
+	media, _, err := mime.ParseMediaType(first)
+	return err == nil && media == "text/csv"
 }
 
 // LastEventID returns the ID of the last event that the caller saw, "" where it begins.
@@ -289,7 +311,15 @@ type Answer struct {
 	Version  int64           // of the record answered, for ETag; 0 for none
 	Position driver.Position // of the command, for X-Tenantry-Position; "" for none
 	Location string
-	Stream   Stream // in place of JSON
+	Stream   Stream    // in place of JSON
+	Download *Download // in place of JSON
+}
+
+// Download is an answer that is saved as a file, and is sent while it is made.
+type Download struct {
+	Type  string // media type
+	Name  string // of the file
+	Write func(io.Writer) error
 }
 
 // Stream is an answer that comes in pieces. Next waits for the next one: whole events, as they stand on the wire. It

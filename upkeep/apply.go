@@ -23,12 +23,13 @@ const batch = 1024
 type event struct {
 	position driver.Position
 	tenant   tenant.Code
+	owner    tenant.Code // whose the record is, where it is counted
 	kind     record.EntityType
 	cmd      *record.Record
 }
 
 // eventOf returns the event of a change; ok is false for a command that no View shows.
-func eventOf(c driver.Change) (e event, ok bool) {
+func (r *Runner) eventOf(c driver.Change) (e event, ok bool) {
 	cmd, ok := storage.Shown(c.Command)
 	if !ok {
 		return event{}, false
@@ -36,6 +37,12 @@ func eventOf(c driver.Change) (e event, ok bool) {
 	e = event{position: c.Position, cmd: cmd}
 	var err error
 	e.kind, e.tenant, _, err = record.SplitPK(cmd.PK)
+	e.owner = e.tenant
+	if of := r.cfg.Owners[e.kind]; of != nil && err == nil {
+		if owner, err := of(cmd); err == nil {
+			e.owner = owner
+		}
+	}
 	return e, err == nil
 }
 
@@ -97,7 +104,7 @@ func (r *Runner) catchUp(ctx context.Context) error {
 func (r *Runner) pass(ctx context.Context, from driver.Position, changes []driver.Change) error {
 	events := make([]event, len(changes)) // those that no View shows stay empty
 	for i, c := range changes {
-		if e, ok := eventOf(c); ok {
+		if e, ok := r.eventOf(c); ok {
 			events[i] = e
 		}
 		events[i].position = c.Position
@@ -195,7 +202,7 @@ func (r *Runner) put(ctx context.Context, tx driver.Tx, not waiting, where readm
 	}
 	counted := make([]event, 0, len(events))
 	for _, e := range events {
-		if e.cmd != nil && take(share{e.tenant, Counters}) {
+		if e.cmd != nil && take(share{e.owner, Counters}) {
 			counted = append(counted, e)
 		}
 	}

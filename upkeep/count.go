@@ -25,7 +25,7 @@ func count(ctx context.Context, tx driver.Tx, where readmodel.Place, events []ev
 	var order []recordRef
 	changed := map[recordRef]bool{}
 	for _, e := range events {
-		ref := recordRef{e.tenant.String(), e.cmd.PK, e.cmd.SK}
+		ref := recordRef{e.owner.String(), e.cmd.PK, e.cmd.SK}
 		counter := key{ref.tenant, e.kind.String()}
 		before := known[ref]
 		after := living
@@ -88,7 +88,7 @@ func lived(ctx context.Context, tx driver.Tx, where readmodel.Place, events []ev
 	asked := map[recordRef]bool{}
 	var rows [][]any
 	for _, e := range events {
-		ref := recordRef{e.tenant.String(), e.cmd.PK, e.cmd.SK}
+		ref := recordRef{e.owner.String(), e.cmd.PK, e.cmd.SK}
 		if asked[ref] {
 			continue
 		}

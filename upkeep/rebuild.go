@@ -143,7 +143,7 @@ func (r *Runner) window(ctx context.Context, take func(share) bool, after, to dr
 		if c.Position.Compare(to) > 0 {
 			return events, to, nil
 		}
-		if e, ok := eventOf(c); ok && r.concerns(take, e) {
+		if e, ok := r.eventOf(c); ok && r.concerns(take, e) {
 			events = append(events, e)
 		}
 	}
@@ -154,7 +154,7 @@ func (r *Runner) window(ctx context.Context, take func(share) bool, after, to dr
 }
 
 func (r *Runner) concerns(take func(share) bool, e event) bool {
-	return take(share{e.tenant, Counters}) || slices.ContainsFunc(r.types[e.kind], func(p *readmodel.Projection) bool { return take(shareOf(p, e)) })
+	return take(share{e.owner, Counters}) || slices.ContainsFunc(r.types[e.kind], func(p *readmodel.Projection) bool { return take(shareOf(p, e)) })
 }
 
 // replay applies one batch of the log to the shadows of a group. Near is true where it is as far as what is read, but for a batch.

@@ -26,6 +26,7 @@ import (
 	"github.com/tenantry/tenantry/record"
 	"github.com/tenantry/tenantry/storage"
 	"github.com/tenantry/tenantry/storage/driver"
+	"github.com/tenantry/tenantry/tenant"
 )
 
 // Counters is the name under which the counts of records are rebuilt and audited, as a projection is.
@@ -40,6 +41,9 @@ type Config struct {
 
 	// Model is what is kept. Defaults to nothing: records are counted all the same.
 	Model *readmodel.Model
+
+	// Owners say whose the records of an entity type are, where they are counted. Defaults to the tenant of their PK.
+	Owners map[record.EntityType]func(*record.Record) (tenant.Code, error)
 
 	// Leases, Owner and Term say which process works, as for projection.Runner. Owner defaults to a new identifier, Term to 4 seconds.
 	Leases storage.Keeper

@@ -13,23 +13,28 @@ import (
 	"github.com/tenantry/tenantry/fault"
 	"github.com/tenantry/tenantry/guard"
 	"github.com/tenantry/tenantry/httpapi"
+	"github.com/tenantry/tenantry/readmodel"
 	"github.com/tenantry/tenantry/record"
 	"github.com/tenantry/tenantry/route"
 )
 
-// "1. Always Include Tenant in Queries": a query without a tenant does not compile. The programs of testdata/misuse hold the
-// compiler's messages.
+// "1. Always Include Tenant in Queries": a query without a tenant does not compile, of records as of the relational read model. The
+// programs of testdata/misuse hold the compiler's messages.
 func Example_alwaysIncludeTenantInQueries() {
 	ctx := context.Background()
 	product, declared, err := tenantry.NewEntity[Product]("PRODUCT")
 	check(err)
-	app, closeApp := open(tenantry.Config{Entities: []entity.Type{declared}})
+	app, closeApp := openCounted(tenantry.Config{Entities: []entity.Type{declared}})
 	defer closeApp()
 	products := product.In(app.App)
 
 	// Good: the tenant is the Scope's.
 	page, err := products.List(ctx, app.Scope("acme"), data.Query{})
 	fmt.Println(len(page.Items), err)
+	view, err := readmodel.Products.In(app.ReadModel(), app.Scope("acme"))
+	check(err)
+	rows, err := view.List(ctx, readmodel.Query{Where: []readmodel.Condition{readmodel.Products.Column("name").Equal("Chair")}})
+	fmt.Println(len(rows.Rows), err)
 
 	// Bad: neither compiles.
 	//	app.Data().List(ctx, data.Query{})                        // not enough arguments in call to app.Data().List
@@ -38,8 +43,12 @@ func Example_alwaysIncludeTenantInQueries() {
 	// Bad: the zero Scope compiles. In a program cmd/tenantry-vet reports it; every operation refuses it.
 	_, err = products.List(ctx, guard.Scope{}, data.Query{})
 	fmt.Println(fault.CodeOf(err))
+	_, err = readmodel.Products.In(app.ReadModel(), guard.Scope{})
+	fmt.Println(fault.CodeOf(err))
 	// Output:
 	// 0 <nil>
+	// 0 <nil>
+	// tenant_required
 	// tenant_required
 }
 
@@ -49,7 +58,7 @@ func Example_validateTenantAccess() {
 	ctx := context.Background()
 	product, declared, err := tenantry.NewEntity[Product]("PRODUCT")
 	check(err)
-	app, closeApp := open(tenantry.Config{Entities: []entity.Type{declared}})
+	app, closeApp := openCounted(tenantry.Config{Entities: []entity.Type{declared}})
 	defer closeApp()
 	products := product.In(app.App)
 	acme, bravo := app.Scope("acme"), app.Scope("bravo")
@@ -61,6 +70,11 @@ func Example_validateTenantAccess() {
 		return nil
 	})
 	fmt.Println("by sort key:", fault.CodeOf(err))
+	check(app.CatchUp(ctx))
+	view, err := readmodel.Products.In(app.ReadModel(), acme)
+	check(err)
+	_, err = view.Find(ctx, theirs.SK)
+	fmt.Println("in the read model:", fault.CodeOf(err))
 	_, err = record.ParseKey(acme, theirs.Record.PK, theirs.SK)
 	fmt.Println("by pk and sk:", fault.CodeOf(err))
 	leaked, err := products.Key(bravo, theirs.SK)
@@ -69,6 +83,7 @@ func Example_validateTenantAccess() {
 	fmt.Println("by a key that leaked:", fault.CodeOf(err))
 	// Output:
 	// by sort key: not_found
+	// in the read model: not_found
 	// by pk and sk: tenant_forbidden
 	// by a key that leaked: tenant_forbidden
 }

@@ -11,12 +11,13 @@ import (
 	"github.com/tenantry/tenantry"
 	"github.com/tenantry/tenantry/auth"
 	"github.com/tenantry/tenantry/httpapi"
+	"github.com/tenantry/tenantry/readmodel"
 	"github.com/tenantry/tenantry/tenantrytest"
 )
 
 // Options are the options of a Server.
 type Options struct {
-	App  tenantry.Config // its Issuers default to the server's IdP alone, its Store to a new one of the engine under test, with a database for its Model where that holds none
+	App  tenantry.Config // its Issuers default to the server's IdP alone, its Model to the guide's, its Store to a new one of the engine under test, with a database for its Model where that holds none
 	HTTP httpapi.Config
 
 	Tenants []string // that exist from the beginning
@@ -55,8 +56,14 @@ func Start(t testing.TB, opts Options) *Server {
 	log := slog.New(slog.NewJSONHandler(s.Log, nil))
 	if opts.App.Store.Name() == "" {
 		opts.App.Store = newStore(t, opts.App.Entities, log)
-		if opts.App.Model != nil {
+		if opts.App.ReadModel.Name() == "" {
 			opts.App.ReadModel = newReadModel(t)
+		}
+		if opts.App.Model == nil {
+			var err error
+			if opts.App.Model, err = readmodel.New(readmodel.Guide()); err != nil {
+				t.Fatal(err)
+			}
 		}
 	}
 	opts.App.Log, opts.HTTP.Log = log, log

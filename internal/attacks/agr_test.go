@@ -93,7 +93,23 @@ func TestAGR(t *testing.T) {
 	w.attack(t, "AGR-14", func(a *attack) {
 		a.writing("alpha")
 		var rec struct{ TenantCode string }
-		a.honest(post(ua, productList, `{"sk":"derived","name":"N","pk":"PRODUCT#alpha"}`))
+		tokens, before := map[string]string{"alpha": ua, "bravo": w.token("ub")}, map[string]int64{"alpha": 1}
+		if err := w.App.CatchUp(a.Context()); err != nil {
+			a.Fatal(err)
+		}
+		for code, token := range tokens {
+			before[code] += w.metrics(a, token, code, nil).Products
+		}
+		created := a.honest(post(ua, productList, `{"sk":"derived","name":"N","pk":"PRODUCT#alpha"}`))
+		for code, token := range tokens {
+			if n := w.metrics(a, token, code, created).Products; n != before[code] {
+				a.Errorf("%s has %d products, not %d", code, n, before[code])
+			}
+		}
+		rows, err := w.App.ReadModel().Query(a.Context(), w.App.System("projection"), "SELECT tenant_code FROM product WHERE sk = $1", "derived")
+		if err != nil || len(rows.Rows) != 1 || rows.Rows[0][0] != "alpha" {
+			a.Errorf("the read model has %v, %v", rows.Rows, err)
+		}
 		if a.honest(get(ua, productList+"/derived")).Decode(a, &rec); rec.TenantCode != "alpha" {
 			a.Errorf("the record's tenant is %q", rec.TenantCode)
 		}

@@ -1,19 +1,25 @@
 package attacks_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/tenantry/tenantry/fault"
 	"github.com/tenantry/tenantry/guard"
 	"github.com/tenantry/tenantry/internal/apitest"
+	"github.com/tenantry/tenantry/internal/worldtest"
 	"github.com/tenantry/tenantry/jobs"
 	"github.com/tenantry/tenantry/projection"
 	"github.com/tenantry/tenantry/record"
+	"github.com/tenantry/tenantry/report"
+	"github.com/tenantry/tenantry/upkeep"
 )
 
 // rowOfModel is a row of a read model, and rowKey names it.
@@ -127,6 +133,7 @@ func TestASY(t *testing.T) {
 				a.Errorf("the log of %s doesn't have the sync", code)
 			}
 		}
+		w.reportOf(a)
 	})
 
 	w.attack(t, "ASY-06", func(a *attack) {
@@ -166,6 +173,46 @@ func TestASY(t *testing.T) {
 			a.honest(remove(sa, "/api/tenants/"+code+"/jobs/"+own[code]))
 		}
 	})
+}
+
+// reportOf checks that a report of bravo is made with bravo's Scope, sees nothing else, and is told to bravo.
+func (w *world) reportOf(a *attack) {
+	sa := w.token("sa")
+	reported := a.honest(get(sa, "/api/tenants/bravo/metrics"))
+	var log struct {
+		Items []struct {
+			UserID, Operation string
+			Tenants           []string
+		}
+	}
+	a.honest(get(w.token("ab"), "/api/audit?limit=1")).Decode(a, &log)
+	if len(log.Items) != 1 || log.Items[0].UserID != "sa" || log.Items[0].Operation != "GET /api/tenants/{tenantCode}/metrics" || !slices.Equal(log.Items[0].Tenants, []string{"bravo"}) {
+		a.Errorf("bravo's log has %+v", log.Items)
+	}
+	if bytes.Contains(reported.Body, []byte("alpha")) {
+		a.Errorf("a report of bravo: %v", reported)
+	}
+	sc, err := w.App.System("report").Enter(a.Context(), worldtest.Code("bravo"), time.Time{})
+	if err != nil {
+		a.Fatal(err)
+	}
+	shown := 0
+	err = w.App.Upkeep().LookIn(a.Context(), sc, func(kept *upkeep.Snapshot) error {
+		mine := func(code string) {
+			if shown++; code != "bravo" {
+				a.Errorf("what reports of bravo sees %s", code)
+			}
+		}
+		return errors.Join(kept.Tenants(a.Context(), func(f upkeep.Freshness) { mine(f.TenantCode) }),
+			kept.Counts(a.Context(), func(c upkeep.Count) { mine(c.TenantCode) }),
+			kept.Recent(a.Context(), record.MustEntityType("PRODUCT"), 100, func(r upkeep.Row) { mine(r.TenantCode) }))
+	})
+	if err != nil || shown < 3 {
+		a.Errorf("bravo's part is %d rows, %v", shown, err)
+	}
+	if _, err := w.App.Reports().System(a.Context(), guard.System{}, report.Query{}); !errors.Is(err, fault.RoleRequired) {
+		a.Errorf("a second tenant by a Scope: %v", err)
+	}
 }
 
 // failing is a job that fails each time, and says what only its tenant may see.

@@ -29,7 +29,7 @@ func TestCTX(t *testing.T) {
 		a.honest(naming(list(ua), "alpha"))
 		foreign := a.wants(naming(list(ua), "bravo"), 403)
 		for _, r := range []apitest.Request{row(ua), get(ua, "/api/audit"), get(ua, productList+"/1"), get(ua, productList+"/b1/history"),
-			get(ua, "/api/settings"), get(ua, "/api/master-setting/theme"), get(ua, "/api/tenants/bravo/users"), get(ua, "/api/tenants/bravo/settings")} {
+			get(ua, "/api/settings"), get(ua, "/api/master-setting/theme"), get(ua, "/api/tenants/bravo/users"), get(ua, "/api/tenants/bravo/settings"), get(ua, "/api/tenants/alpha/metrics"), get(ua, "/api/tenants/bravo/metrics")} {
 			if answer := a.wants(naming(r, "bravo"), 403); alike(answer) != alike(foreign) {
 				a.Errorf("%v: %v; the body for a foreign tenant is a constant: %v", r, answer, foreign)
 			}

@@ -25,6 +25,7 @@ func TestENU(t *testing.T) {
 			remove(token, "/api/tenants/"+code+"/users/um"), get(token, "/api/tenants/"+code+"/invitations"), get(token, "/api/tenants/"+code+"/settings"),
 			patch(token, "/api/tenants/"+code+"/settings", `{"currency":"USD"}`), with(get(token, "/api/settings"), tenantHeader, code),
 			with(get(token, "/api/master-setting/theme"), tenantHeader, code), switching(token, code),
+			get(token, "/api/tenants/"+code+"/metrics"), get(token, "/api/tenants/"+code+"/metrics?format=csv"), get(token, "/api/admin/reports/system?tenantCode="+code),
 			post(token, "/api/admin/impersonate", `{"tenantCode":"%s","userCode":"um","reason":"r"}`, code)}
 	}
 	// invited are all that a caller can ask of an invitation.

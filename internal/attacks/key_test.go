@@ -22,6 +22,12 @@ func TestKEY(t *testing.T) {
 			a.Errorf("the record is %+v", rec)
 		}
 		a.honest(get(ua, productList+"/part?partition=bravo"))
+		if n := w.metrics(a, ua, "alpha", mine).Products; n != w.counts["alpha"]+1 {
+			a.Errorf("alpha has %d products", n)
+		}
+		if n := w.metrics(a, ub, "bravo", mine).Products; n != w.counts["bravo"] {
+			a.Errorf("bravo has %d products", n)
+		}
 		for _, path := range []string{productList + "/part", productList + "/part?partition=bravo", productList + "/part?partition=alpha%23bravo"} {
 			a.hidden(get(ub, path), get(ub, strings.ReplaceAll(path, "part?", "nope?")))
 		}
@@ -89,6 +95,9 @@ func TestKEY(t *testing.T) {
 				if slices.Sort(sks); !slices.Equal(sks, products) || !slices.Equal(seen(answer), []string{code}) {
 					a.Errorf("%s lists %v of %v", code, sks, seen(answer))
 				}
+			}
+			if n := w.metrics(a, token, code, nil).Products; n != int64(len(products)) {
+				a.Errorf("%s counts %d products", code, n)
 			}
 		}
 	})

@@ -1,16 +1,24 @@
 package attacks_test
 
 import (
+	"context"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/tenantry/tenantry/internal/apitest"
+	"github.com/tenantry/tenantry/internal/worldtest"
+	"github.com/tenantry/tenantry/storage/driver"
+	"github.com/tenantry/tenantry/storage/sqlite"
 )
 
 func TestNOI(t *testing.T) {
 	const limit = 200
-	w := newWorld(t, func(o *apitest.Options) { o.HTTP.RateLimit = limit })
+	alphas := &gate{entered: make(chan struct{}, 64)}
+	w := newWorld(t, func(o *apitest.Options) {
+		o.HTTP.RateLimit = limit
+		o.App.ReadModel = worldtest.Wrapped(sqlite.At(t.TempDir()), func(e driver.Engine) driver.Engine { return gated{e, e.(driver.Relational), alphas} })
+	})
 	ua, ub := w.token("ua"), w.token("ub")
 
 	w.attack(t, "NOI-01", func(a *attack) {
@@ -57,4 +65,102 @@ func TestNOI(t *testing.T) {
 		a.honest(get(ua, productList))
 		a.Logf("the flood was answered %v", statuses)
 	})
+	w.attack(t, "NOI-04", func(a *attack) {
+		const reports = 20
+		open := alphas.close()
+		answers := make(chan *apitest.Answer, reports)
+		var callers sync.WaitGroup
+		for range reports {
+			callers.Go(func() {
+				answer, err := w.Send(get(ua, "/api/tenants/alpha/metrics?format=csv"))
+				if err != nil {
+					a.Error(err)
+					return
+				}
+				answers <- answer
+			})
+		}
+		apitest.Eventually(a, func() bool { return len(alphas.entered) == 2 && len(answers) == reports-18 })
+		for range 20 { // while alpha's stand still: a.honest fails on anything but success, and on 2 seconds
+			a.honest(get(ub, "/api/tenants/bravo/metrics?format=csv"))
+			a.honest(get(ub, productList))
+		}
+		a.honest(get(w.token("sa"), "/api/admin/reports/system"))
+		if n := len(alphas.entered); n != 2 {
+			a.Errorf("%d of alpha's reports are under way at once", n)
+		}
+		open()
+		callers.Wait()
+		close(answers)
+		statuses := map[int]int{}
+		for answer := range answers {
+			if statuses[answer.Status]++; answer.Status == 429 && (answer.Header.Get("Retry-After") == "" || answer.Code() != "rate_limited") {
+				a.Errorf("a report was refused with %v", answer)
+			}
+		}
+		if statuses[200] != 18 || statuses[429] != 2 {
+			a.Errorf("the reports were answered %v", statuses)
+		}
+	})
+}
+
+// gate holds back what reads alpha's part of the read model, while it is closed.
+type gate struct {
+	mu      sync.Mutex
+	shut    chan struct{} // closed when the gate opens; nil where it is open; guarded by mu
+	entered chan struct{} // holds one for each that was held back
+}
+
+func (g *gate) close() (open func()) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	shut := make(chan struct{})
+	g.shut = shut
+	return func() {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		g.shut = nil
+		close(shut)
+	}
+}
+
+func (g *gate) pass(ctx context.Context) error {
+	g.mu.Lock()
+	shut := g.shut
+	g.mu.Unlock()
+	if shut == nil {
+		return nil
+	}
+	g.entered <- struct{}{}
+	select {
+	case <-shut:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// gated is a database with a gate before alpha's rows.
+type gated struct {
+	driver.Engine
+	driver.Relational
+	gate *gate
+}
+
+func (g gated) Read(ctx context.Context, f func(driver.Tx) error) error {
+	return g.Relational.Read(ctx, func(tx driver.Tx) error { return f(gatedTx{tx, g.gate}) })
+}
+
+type gatedTx struct {
+	driver.Tx
+	gate *gate
+}
+
+func (tx gatedTx) As(ctx context.Context, tenant string) error {
+	if tenant == "alpha" {
+		if err := tx.gate.pass(ctx); err != nil {
+			return err
+		}
+	}
+	return tx.Tx.As(ctx, tenant)
 }

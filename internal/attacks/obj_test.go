@@ -116,6 +116,22 @@ func TestOBJ(t *testing.T) {
 			a.Errorf("b1 and nope are told apart: %v, %v", real, twin)
 		}
 	})
+	w.attack(t, "OBJ-12", func(a *attack) {
+		for _, format := range []string{"", "?format=csv", "?format=json"} {
+			a.honest(get(aa, "/api/tenants/alpha/metrics"+format))
+			for _, token := range []string{ua, aa} {
+				a.hidden(get(token, "/api/tenants/bravo/metrics"+format), get(token, "/api/tenants/zulu9/metrics"+format))
+				a.wants(get(token, "/api/admin/reports/system"+format), 403)
+				a.wants(with(get(token, "/api/tenants/alpha/metrics"+format), tenantHeader, "bravo"), 403)
+			}
+			for _, token := range []string{w.token("un"), w.token("um")} {
+				a.wants(get(token, "/api/admin/reports/system"+format), 403)
+				a.wants(get(token, "/api/tenants/common/metrics"+format), 403)
+			}
+		}
+		a.wants(get(aa, "/api/admin/reports/system?include=recentOrders"), 403)
+		a.honest(get(w.token("sa"), "/api/tenants/bravo/metrics"))
+	})
 	w.attack(t, "OBJ-14", func(a *attack) {
 		a.writing("common", "kilo", "alph") // what is planned, and the jobs that plan
 		sa, order := w.token("sa"), func(token, path, source, targets string) apitest.Request {

@@ -52,6 +52,7 @@ var products = []string{"1", "2", "3", "4", "5"}
 type world struct {
 	*apitest.Server
 	canaries map[string]string
+	counts   map[string]int64 // of the products that each tenant begins with
 
 	mu      sync.Mutex
 	readers map[string][]string // whose canaries the bearer of a token may see
@@ -68,7 +69,7 @@ func newWorld(t *testing.T, change ...func(*apitest.Options)) *world {
 	for _, c := range change {
 		c(&opts)
 	}
-	w := &world{Server: apitest.Start(t, opts), canaries: map[string]string{}, readers: map[string][]string{}}
+	w := &world{Server: apitest.Start(t, opts), canaries: map[string]string{}, counts: map[string]int64{}, readers: map[string][]string{}}
 	sa := w.token("sa")
 	for _, code := range append(slices.Clone(codes), "common") {
 		id := make([]byte, 16)
@@ -85,6 +86,7 @@ func newWorld(t *testing.T, change ...func(*apitest.Options)) *world {
 		if code == "bravo" {
 			sks = append(slices.Clone(products), "b1")
 		}
+		w.counts[code] = int64(len(sks))
 		for _, sk := range sks {
 			w.must(t, post(w.tokenOf(member("user", code), "seed"), "/api/data/PRODUCT", `{"sk":"%s","name":"%s","attributes":{"note":"%[2]s"}}`, sk, canary))
 		}
@@ -113,6 +115,24 @@ func (w *world) settle(t *testing.T) {
 		w.must(t, patch(sa, "/api/tenants/"+code+"/settings", `{"currency":"%s"}`, own[0]))
 		w.must(t, with(put(sa, "/api/master-setting/tenant/theme", `{"name":"Theme","settingValue":{"n":0,"note":"%s"}}`, w.canaries[code]), tenantHeader, code))
 	}
+}
+
+// metrics is what a tenant's report says, of what was committed with an answer, nil for what is counted already.
+type metrics struct {
+	TenantCode              string
+	Products, Orders, Users int64
+}
+
+func (w *world) metrics(a *attack, token, code string, after *apitest.Answer) (m metrics) {
+	a.Helper()
+	r := get(token, "/api/tenants/"+code+"/metrics")
+	if after != nil {
+		r = with(r, "X-Tenantry-Position", after.Header.Get("X-Tenantry-Position"))
+	}
+	if a.honest(r).Decode(a, &m); m.TenantCode != code {
+		a.Errorf("the report of %s is of %s", code, m.TenantCode)
+	}
+	return m
 }
 
 func addMember(token, code, userCode, role string) apitest.Request {

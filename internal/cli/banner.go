@@ -50,7 +50,18 @@ func (v *serve) banner(ctx context.Context, app *tenantry.App, l *listeners) (st
 	fmt.Fprintf(&b, "\nOne more of them, under a key of its own:\n\n")
 	fmt.Fprintf(&b, "curl -s %s -H 'Content-Type: application/json' -d '{\"name\":\"Stool\",\"attributes\":{\"price\":4500,\"currency\":\"EUR\"}}' %s/api/data/PRODUCT\n", bearer, l.curl())
 	fmt.Fprintf(&b, "\nAnd those of %s, which is refused: the token is %s's (403 tenant_forbidden).\n\n", foreign, own)
-	fmt.Fprintf(&b, "curl -s %s %s/api/tenants/%s/data/PRODUCT\n\n", bearer, l.curl(), foreign)
+	fmt.Fprintf(&b, "curl -s %s %s/api/tenants/%s/data/PRODUCT\n", bearer, l.curl(), foreign)
+	fmt.Fprintf(&b, "\nWhat changes in %s while you watch; make another product meanwhile:\n\n", own)
+	fmt.Fprintf(&b, "curl -sN %s %s/api/events\n", bearer, l.curl())
+	const system = `-H "Authorization: Bearer $SYSTEM_ADMIN"`
+	if app.Upkeep() != nil {
+		fmt.Fprintf(&b, "\nThe operator crosses tenants, and each finds that in its audit log. What all of them have, and what a table of it is:\n\n")
+		fmt.Fprintf(&b, "curl -s %s '%s/api/admin/reports/system?include=recentOrders'\n", system, l.curl())
+		fmt.Fprintf(&b, "curl -s %s '%s/api/admin/reports/system?format=csv'\n", system, l.curl())
+	}
+	fmt.Fprintf(&b, "\nAnd what copying the products of %s to %s would do; apply it with tenantry sync apply:\n\n", own, foreign)
+	fmt.Fprintf(&b, "curl -s %s -H 'Content-Type: application/json' -d '{\"sourceTenantCode\":\"%s\",\"targetTenantCodes\":[\"%s\"],\"entityType\":\"PRODUCT\",\"onConflict\":\"skip\"}' %s/api/admin/sync/plan\n\n",
+		system, own, foreign, l.curl())
 	return b.String(), nil
 }
 

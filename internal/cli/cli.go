@@ -44,8 +44,9 @@ type verbs struct {
 	Setting    settingVerb    `cmd:"" help:"Show, change and explain the settings of tenants."`
 	Me         me             `cmd:"" help:"Show who the caller is."`
 	Data       dataVerb       `cmd:"" help:"Read and write records."`
-	Sync       syncVerb       `cmd:"" help:"Copy records between tenants."`
 	Projection projectionVerb `cmd:"" help:"Show, retry, skip, rebuild and audit what follows commands."`
+	Report     reportVerb     `cmd:"" help:"Count the records of all tenants, or of one."`
+	Sync       syncVerb       `cmd:"" help:"Copy records between tenants."`
 	Jobs       jobsVerb       `cmd:"" help:"List, retry and drop background work."`
 	Keys       keysVerb       `cmd:"" help:"List, rotate and retire the keys that sign tokens."`
 	Tables     tablesVerb     `cmd:"" help:"Create and check DynamoDB tables."`

@@ -17,6 +17,7 @@ func curl() {
 	header := http.Header{}
 	flags := flag.NewFlagSet("curl", flag.ExitOnError)
 	flags.Bool("s", false, "print no progress")
+	stream := flags.Bool("sN", false, "print what comes first of an answer without an end")
 	insecure := flags.Bool("k", false, "take any certificate")
 	body := flags.String("d", "", "body of a POST")
 	flags.Func("H", "header", func(text string) error {
@@ -42,7 +43,13 @@ func curl() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	text, err := io.ReadAll(resp.Body)
+	var text []byte
+	if *stream {
+		text = make([]byte, 1)
+		_, err = io.ReadFull(resp.Body, text)
+	} else {
+		text, err = io.ReadAll(resp.Body)
+	}
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -47,7 +47,7 @@ func TestVerbs(t *testing.T) {
 
 func TestCandidates(t *testing.T) {
 	tests := []struct{ words, want string }{
-		{"", "backup completion copy data jobs keys me member policy projection restore serve setting sync tables tenant token verify version"},
+		{"", "backup completion copy data jobs keys me member policy projection report restore serve setting sync tables tenant token verify version"},
 		{"te", "tenant"},
 		{"tables create --table-prefix x --ent", "--entities"},
 		{"data ", "delete get history list put"},
@@ -67,7 +67,7 @@ func TestCandidates(t *testing.T) {
 		{"tenant show b", "bravo"},
 		{"member list ", "acme bravo"},
 		{"member add acme ", ""},
-		{"nothing of ours ", "backup completion copy data jobs keys me member policy projection restore serve setting sync tables tenant token verify version"},
+		{"nothing of ours ", "backup completion copy data jobs keys me member policy projection report restore serve setting sync tables tenant token verify version"},
 	}
 	root := model(t).Node
 	for _, test := range tests {

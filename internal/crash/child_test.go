@@ -59,16 +59,16 @@ func TestMain(m *testing.M) {
 		}
 		return
 	}
-	if dir := os.Getenv(childJobs); dir != "" {
-		if err := orderJobs(dir, os.Getenv(childSeed), os.Stdout); err != nil {
-			fmt.Fprintln(os.Stderr, "process:", err)
+	if store := os.Getenv(childModel); store != "" {
+		if err := keepModel(store, os.Getenv(childSeed), os.Getenv(childBug)); err != nil {
+			fmt.Fprintln(os.Stderr, "child:", err)
 			os.Exit(1)
 		}
 		return
 	}
-	if store := os.Getenv(childModel); store != "" {
-		if err := keepModel(store, os.Getenv(childSeed), os.Getenv(childBug)); err != nil {
-			fmt.Fprintln(os.Stderr, "child:", err)
+	if dir := os.Getenv(childJobs); dir != "" {
+		if err := orderJobs(dir, os.Getenv(childSeed), os.Stdout); err != nil {
+			fmt.Fprintln(os.Stderr, "process:", err)
 			os.Exit(1)
 		}
 		return
