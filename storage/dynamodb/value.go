@@ -24,7 +24,7 @@ const tag = "$dynamodb"
 
 // encodeObject returns a canonical JSON object as a map of DynamoDB. The object itself is never a set.
 func encodeObject(text []byte) (types.AttributeValue, error) {
-	dec := jsontext.NewDecoder(bytes.NewReader(text), jsontext.AllowDuplicateNames(true))
+	dec := jsontext.NewDecoder(bytes.NewBuffer(text), jsontext.AllowDuplicateNames(true)) // a Buffer is read in place
 	if dec.PeekKind() == '{' {
 		if m, err := readMap(dec); err == nil {
 			return &types.AttributeValueMemberM{Value: m}, nil
