@@ -20,16 +20,17 @@ type writer struct {
 	findOut time.Duration // how long to try to learn of a commit whose answer was lost
 	notify  func()        // called after every commit
 
-	session session
-	group   *group
-	waiting []*request // for the next group
-	crowd   int        // how many callers there were at the last commit
-	done    chan struct{}
+	session  session
+	group    *group
+	waiting  []*request    // for the next group
+	crowd    int           // how many callers there were at the last commit
+	patience time.Duration // with those of them who don't come again
+	done     chan struct{}
 }
 
 func newWriter(cfg *pgx.ConnConfig, opts Options, t tuning, notify func()) *writer {
 	return &writer{
-		queue: make(chan *request, groupBatches), done: make(chan struct{}), group: newGroup(),
+		queue: make(chan *request, groupBatches), done: make(chan struct{}), group: newGroup(), patience: mostPatience,
 		rest: t.rest, findOut: t.findOut, notify: notify,
 		session: session{cfg: cfg, numbering: t.numbering, limit: opts.roundTrip(), statements: make(map[shape]string)},
 	}
@@ -111,7 +112,7 @@ func (w *writer) more() bool {
 		return false
 	}
 	if len(w.queue) == 0 && len(w.group.requests) < w.crowd {
-		runtime.Gosched() // lets those who were just answered come again
+		w.linger()
 	}
 	select {
 	case r, open := <-w.queue:
@@ -121,6 +122,30 @@ func (w *writer) more() bool {
 		return open
 	default:
 		return false
+	}
+}
+
+// A commit costs about as much as lingerBelow batches do: a group that is larger gains nothing by waiting for more. Who was answered
+// and comes again at once does so within mostPatience.
+const (
+	lingerBelow  = 32
+	mostPatience = 20 * time.Microsecond
+)
+
+// linger lets those who were just answered come again. Where they don't, it has less patience the next time.
+func (w *writer) linger() {
+	for began := time.Now(); ; {
+		runtime.Gosched()
+		switch {
+		case len(w.queue) > 0:
+			w.patience = mostPatience
+			return
+		case len(w.group.requests) >= lingerBelow:
+			return
+		case time.Since(began) >= w.patience:
+			w.patience /= 2
+			return
+		}
 	}
 }
 
