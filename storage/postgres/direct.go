@@ -97,20 +97,30 @@ var directColumns = [...][]column{
 	driver.System:  {versionColumn, expiresColumn, deletedColumn, pkColumn, skColumn, docColumn},
 }
 
-// directStatement returns the statement that makes the changes of d, of the numbering. Its parameters are $1 the session, $2 the
-// number of its commit, $3 the second that counts as now, $4 how many commands there are, $5 how many updates, $6 the tenants, and then
-// the columns of inserts and updates. The answer is the place before the first command. Where an update misses its row, or the
-// session was fenced, the statement divides by zero.
+// holding is the bit of a shape, beside bit 0, of a session that holds the feed.
+const holding shape = 2
+
+// directStatement returns the statement that makes the changes of d, of the numbering, for a session that holds the feed or not. Its
+// parameters are $1 the session, $2 the number of its commit, $3 the second that counts as now, $4 how many commands there are, $5 how many
+// updates, $6 the tenants, and then the columns of inserts and updates. The answer is the place before the first command. There is none,
+// and nothing is written, where the session does not hold the feed any more. Where an update misses its row, or the session
+// was fenced, the statement divides by zero.
 //
 // Each part needs the one before it to know its rows, which fixes their order: the tenants are named; the places are taken, which locks the
-// feed; then the session is marked; then rows are written. A plan that had another order would see no row and write none. What waits for the
-// feed does so with an old snapshot. That is as good as a new one: an update looks at the row as it is, once it has waited, and a
-// unique index always does. A row that was too new to be seen is missed, and the group made again.
-func (n *numbering) directStatement(d *direct) string {
-	parts := []string{
-		"take AS (" + fmt.Sprintf(n.take, "$4::bigint", "(SELECT 1 WHERE set_config('tenantry.tenants', $6::text[]::text, true) <> '')") + ")",
-		`mine AS (UPDATE session SET number = $2::bigint, used = now(), answer = ARRAY[ARRAY[-1, 0, 0, (SELECT base FROM take)]]::bigint[]
-	WHERE id = (SELECT $1::text FROM take) AND NOT fenced RETURNING 1)`,
+// feed; then the session is marked, if not in the feed's row; then rows are written. A plan that had another order would see no row and write
+// none. What waits for the feed does so with an old snapshot. That is as good as a new one: an update looks at the row as it is, once it has
+// waited, and a unique index always does. A row that was too new to be seen is missed, and the group made again.
+func (n *numbering) directStatement(d *direct, holds bool) string {
+	const feed = "(SELECT 1 WHERE set_config('tenantry.tenants', $6::text[]::text, true) <> '')"
+	var parts []string
+	alive := "EXISTS (SELECT FROM take)"
+	if holds {
+		parts = append(parts, "take AS ("+fmt.Sprintf(n.mark, "$4::bigint", feed)+")")
+	} else {
+		parts = append(parts, "take AS ("+fmt.Sprintf(n.take, "$4::bigint", feed)+")",
+			`mine AS (UPDATE session SET number = $2::bigint, used = now(), answer = ARRAY[ARRAY[-1, 0, 0, (SELECT base FROM take)]]::bigint[]
+	WHERE id = (SELECT $1::text FROM take) AND NOT fenced RETURNING 1)`)
+		alive = "EXISTS (SELECT FROM mine)"
 	}
 	updated := "0"
 	parameter := 6
@@ -136,12 +146,14 @@ func (n *numbering) directStatement(d *direct) string {
 			updated += fmt.Sprintf(" + (SELECT count(*) FROM update_%v)", t.collection)
 		}
 	}
+	made := alive + " AND $5::bigint = " + updated
+	if holds {
+		made = "NOT " + alive + " OR $5::bigint = " + updated
+	}
 	return "WITH " + strings.Join(parts, ",\n") + `
-SELECT (SELECT base FROM take), pg_notify('` + channel + `', '')
-WHERE $3::bigint > 0 AND 1 / (` + alive + ` AND $5::bigint = ` + updated + `)::int = 1`
+SELECT base, pg_notify('` + channel + `', '') FROM take
+WHERE $3::bigint > 0 AND 1 / (` + made + `)::int = 1`
 }
-
-const alive = "EXISTS (SELECT FROM mine)"
 
 // unnested returns the rows p that the next parameters hold.
 func unnested(columns []column, parameter *int) string {

@@ -111,34 +111,97 @@ func TestFencedSession(t *testing.T) {
 
 // TestFencedWhileWaiting fences a session whose commit waits for the feed, so that its snapshot is older than the fence.
 func TestFencedWhileWaiting(t *testing.T) {
+	for name, want := range map[string]func(error) bool{
+		"holds the feed": func(err error) bool { return errors.Is(err, errFenced) },
+		"does not":       func(err error) bool { return has(err, divisionByZero) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			url := postgrestest.New(t)
+			e := opened(t, url, Options{}, tuning{})
+			commit(t, e, creates("first"))
+			admin, late := administrator(t, url), connected(t, url, appRole)
+			ghost := session{numbering: &inOrder, id: "ghost", number: 1, holds: name == "holds the feed", statements: make(map[shape]string)}
+			run(t, admin, "INSERT INTO session (id) VALUES ('ghost')")
+			if ghost.holds {
+				run(t, admin, "UPDATE feed SET holder = 'ghost', number = 0")
+			}
+			run(t, admin, "BEGIN")
+			run(t, admin, "SELECT FROM feed FOR UPDATE")
+			g := newGroup()
+			g.join(newRequest(t.Context(), creates("late")))
+			made := make(chan error, 1)
+			go func() {
+				_, err := ghost.send(t.Context(), late, g)
+				made <- err
+			}()
+			watching := administrator(t, url)
+			for !value[bool](t, watching, "SELECT count(*) > 0 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'") {
+			}
+			run(t, admin, letGo)
+			run(t, admin, "UPDATE session SET fenced = true WHERE id = 'ghost'")
+			run(t, admin, hold, "another")
+			run(t, admin, "COMMIT")
+			if err := <-made; !want(err) {
+				t.Errorf("a session that was fenced while it waited: %v, want its group undone", err)
+			}
+			if n := value[int64](t, watching, "SELECT count(*) FROM data WHERE sk = 'late'"); n != 0 {
+				t.Error("a session that was fenced while it waited has committed")
+			}
+			if at := commit(t, e, creates("second")); at != "2" {
+				t.Errorf("the next commit has position %q, want 2", at)
+			}
+		})
+	}
+}
+
+// TestHolder has the feed change hands: what its holder has marked there is then in its session's row.
+func TestHolder(t *testing.T) {
 	url := postgrestest.New(t)
-	e := opened(t, url, Options{}, tuning{})
-	commit(t, e, creates("first"))
-	admin, late := administrator(t, url), connected(t, url, appRole)
-	run(t, admin, "INSERT INTO session (id) VALUES ('ghost')")
-	run(t, admin, "BEGIN")
-	run(t, admin, "SELECT FROM feed FOR UPDATE")
-	g := newGroup()
-	g.join(newRequest(t.Context(), creates("late")))
-	ghost := session{numbering: &inOrder, id: "ghost", number: 1, statements: make(map[shape]string)}
-	made := make(chan error, 1)
-	go func() {
-		_, err := ghost.send(t.Context(), late, g)
-		made <- err
-	}()
-	watching := administrator(t, url)
-	for !value[bool](t, watching, "SELECT count(*) > 0 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'") {
+	admin := administrator(t, url)
+	holder := func() string { return value[string](t, admin, "SELECT holder FROM feed") }
+	first := opened(t, url, Options{}, tuning{rest: 20 * time.Millisecond})
+	commit(t, first, creates("1"))
+	if number := value[int64](t, admin, "SELECT number FROM feed"); holder() != first.writer.session.id || number != 1 {
+		t.Errorf("session %s holds the feed, at commit %d; want the only one, at its first", holder(), number)
 	}
-	run(t, admin, "UPDATE session SET fenced = true WHERE id = 'ghost'")
-	run(t, admin, "COMMIT")
-	if err := <-made; !has(err, divisionByZero) {
-		t.Errorf("a session that was fenced while it waited: %v, want its group undone", err)
+	gone := opened(t, url, Options{}, tuning{})
+	commit(t, gone, creates("2"))
+	if holder() != first.writer.session.id {
+		t.Error("a second session took the feed")
 	}
-	if n := value[int64](t, watching, "SELECT count(*) FROM data WHERE sk = 'late'"); n != 0 {
-		t.Error("a session that was fenced while it waited has committed")
+	// The holder says no more that it is there.
+	if err := first.Close(); err != nil {
+		t.Fatal(err)
 	}
-	if at := commit(t, e, creates("second")); at != "2" {
-		t.Errorf("the next commit has position %q, want 2", at)
+	run(t, admin, "INSERT INTO session (id, number, used) VALUES ('silent', 6, now() - interval '1 hour')")
+	run(t, admin, "UPDATE feed SET holder = 'silent', number = 7, base = 42")
+	next := opened(t, url, Options{}, tuning{rest: 20 * time.Millisecond})
+	if holder() != next.writer.session.id {
+		t.Error("the feed was not taken from a session that is gone")
+	}
+	if got := value[bool](t, admin, "SELECT number = 7 AND answer = '{{-1,0,0,42}}' FROM session WHERE id = 'silent'"); !got {
+		t.Error("what the session before had marked is lost")
+	}
+	// A holder that was taken for gone goes on without the feed, and takes it when it is free.
+	run(t, admin, "UPDATE feed SET holder = $1, number = 0", gone.writer.session.id)
+	for i, e := range []*engine{next, gone, next, gone} {
+		if at, want := commit(t, e, creates(fmt.Sprint("more", i))), driver.PositionAt(int64(3+i)); at != want {
+			t.Errorf("a commit is at %q, want %q", at, want)
+		}
+	}
+	if err := gone.Close(); err != nil {
+		t.Fatal(err)
+	}
+	limit := time.After(20 * time.Second)
+	for holder() != next.writer.session.id {
+		select {
+		case <-limit:
+			t.Fatal("nobody takes the feed that is free")
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+	if at := commit(t, next, creates("last")); at != "7" {
+		t.Errorf("the last commit is at %q, want 7", at)
 	}
 }
 
@@ -349,10 +412,10 @@ func TestCallsUnderFaults(t *testing.T) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	database := postgrestest.New(t)
+	p, url := proxied(t, database)
+	engines := []*engine{opened(t, url, impatient, impatientTuned), opened(t, url, impatient, impatientTuned)} // the first holds the feed
 	h := newHistory(t, opened(t, database, Options{}, tuning{}))
 	h.hasty = true
-	p, url := proxied(t, database)
-	engines := []*engine{opened(t, url, impatient, impatientTuned), opened(t, url, impatient, impatientTuned)}
 	var mu sync.Mutex
 	fates := rand.New(rand.NewPCG(seed, 0))
 	var injected [delayed + 1]int

@@ -16,7 +16,8 @@ import (
 
 // session is the connection that writes, and its row in the table session. The row says which commit was the last and what was
 // answered; the next connection reads it when an answer was lost. It fences the lost one in the same transaction, under the lock of the
-// feed: what the server still has of it, or gets of it later, commits nothing.
+// feed: what the server still has of it, or gets of it later, commits nothing. One session holds the feed: it marks direct commits in
+// the feed's row instead, which is written anyway, and whoever makes it let go brings its own row up to date.
 type session struct {
 	cfg       *pgx.ConnConfig
 	numbering *numbering
@@ -25,6 +26,7 @@ type session struct {
 	conn   *pgx.Conn // nil where there is none
 	id     string    // of the session's row
 	number int64     // of its last commit that was sent
+	holds  bool      // the feed, unless another took it meanwhile
 	lost   string    // the session before, where it may not have ended; "" where it has
 
 	statements map[shape]string
@@ -50,30 +52,40 @@ func (s *session) resume(ctx context.Context) (number int64, answer [][]int64, e
 	if err != nil {
 		return 0, nil, err
 	}
-	id := rand.Text()
+	id, holds := rand.Text(), false
 	b := named(everyone)
 	b.Queue(s.numbering.lock)
-	b.Queue("UPDATE session SET fenced = true, used = now() WHERE id = $1 RETURNING number, answer", s.lost)
-	b.Queue("INSERT INTO session (id) VALUES ($1)", id)
-	answers := conn.SendBatch(ctx, b)
-	_, err = answers.Exec()
-	if err == nil {
-		_, err = answers.Exec()
-	}
-	if err == nil {
-		if err = answers.QueryRow().Scan(&number, &answer); errors.Is(err, pgx.ErrNoRows) {
-			err = nil
+	b.Queue(letGo)
+	b.Queue("UPDATE session SET fenced = true, used = now() WHERE id = $1 RETURNING number, answer", s.lost).QueryRow(func(row pgx.Row) error {
+		if err := row.Scan(&number, &answer); !errors.Is(err, pgx.ErrNoRows) {
+			return err
 		}
-	}
-	if e := answers.Close(); err == nil {
-		err = e
-	}
-	if err != nil {
+		return nil
+	})
+	b.Queue("INSERT INTO session (id) VALUES ($1)", id)
+	b.Queue(hold, id).Exec(taken(&holds))
+	if err := conn.SendBatch(ctx, b).Close(); err != nil {
 		hangUp(conn)
 		return 0, nil, err
 	}
-	s.conn, s.id, s.number, s.lost = conn, id, 0, ""
+	s.conn, s.id, s.number, s.holds, s.lost = conn, id, 0, holds, ""
 	return number, answer, nil
+}
+
+// These two, under the lock of the feed, have a session hold it where nobody else does who was there lately.
+const (
+	letGo = `UPDATE session SET number = feed.number, answer = ARRAY[ARRAY[-1, 0, 0, feed.base]]
+		FROM feed WHERE session.id = feed.holder AND session.number < feed.number`
+	hold = `UPDATE feed SET holder = $1, number = 0
+		WHERE NOT EXISTS (SELECT FROM session WHERE id = holder AND NOT fenced AND used > now() - interval '2 minutes')`
+)
+
+// taken notes whether a statement changed something.
+func taken(holds *bool) func(pgconn.CommandTag) error {
+	return func(tag pgconn.CommandTag) error {
+		*holds = *holds || tag.RowsAffected() > 0
+		return nil
+	}
 }
 
 // commit sends a group and returns the answer. It fails with errUnknown where the group may have been committed, with another error
@@ -89,6 +101,8 @@ func (s *session) commit(ctx context.Context, g *group) ([][]int64, error) {
 	switch {
 	case err == nil:
 		return answer, nil
+	case errors.Is(err, errFenced) && s.holds:
+		s.holds = false
 	case errors.Is(err, errFenced):
 		s.drop()
 	case s.conn.IsClosed():
@@ -145,13 +159,16 @@ func (s *session) statement(g *group) (string, [][]byte) {
 		parameters, kind = g.arguments(parameters)
 	} else {
 		parameters, kind = g.direct.arguments(parameters, g.named()), g.direct.shape()
+		if s.holds {
+			kind |= holding
+		}
 	}
 	statement, ok := s.statements[kind]
 	if !ok {
 		if g.careful {
 			statement = s.numbering.statement(kind)
 		} else {
-			statement = s.numbering.directStatement(&g.direct)
+			statement = s.numbering.directStatement(&g.direct, s.holds)
 		}
 		s.statements[kind] = statement
 	}

@@ -11,6 +11,7 @@ import (
 type numbering struct {
 	lock string // the statement before one that looks at rows
 	take string // the statement inside the one that writes that takes %[1]s places of feed %[2]s; base is the place before the first
+	mark string // take for the session $1 and its commit $2, and the mark of both, where it holds the feed
 }
 
 // inOrder locks the feed before any row is looked at or written, and until the transaction has ended: places are dense, and become visible
@@ -19,6 +20,7 @@ type numbering struct {
 var inOrder = numbering{
 	lock: "SELECT FROM feed WHERE id = 1 FOR UPDATE",
 	take: "UPDATE feed SET position = position + %[1]s, commits = commits + 1 WHERE id = %[2]s RETURNING position - %[1]s AS base",
+	mark: "UPDATE feed SET position = position + %[1]s, commits = commits + 1, number = $2::bigint, base = position WHERE id = %[2]s AND holder = $1::text RETURNING base",
 }
 
 // nthPlace is the place of the nth new command.

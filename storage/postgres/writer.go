@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/tenantry/tenantry/storage/driver"
 )
@@ -212,7 +213,8 @@ const (
 	sessionsQuery = "DELETE FROM session WHERE used < now() - interval '1 day' AND id <> $1"
 )
 
-// sweep removes some expired rows and returns when to look again. An error is not reported: the next commit meets it too.
+// sweep removes some expired rows, says that the session is there, and returns when to look again. An error is not reported: the next
+// commit meets it too.
 func (w *writer) sweep() time.Duration {
 	ctx, cancel := context.WithTimeout(context.Background(), w.session.limit)
 	defer cancel()
@@ -221,18 +223,16 @@ func (w *writer) sweep() time.Duration {
 	}
 	b := named(everyone)
 	b.Queue(w.session.numbering.lock)
-	b.Queue(sweepQuery, time.Now().Unix())
+	b.Queue("UPDATE session SET used = now() WHERE id = $1", w.session.id)
+	b.Queue(letGo)
+	b.Queue(hold, w.session.id).Exec(taken(&w.session.holds))
 	b.Queue(sessionsQuery, w.session.id)
-	answers := w.session.conn.SendBatch(ctx, b)
 	var removed int64
-	for range b.Len() - 1 {
-		tag, err := answers.Exec()
-		if err != nil {
-			break
-		}
+	b.Queue(sweepQuery, time.Now().Unix()).Exec(func(tag pgconn.CommandTag) error {
 		removed = tag.RowsAffected()
-	}
-	answers.Close()
+		return nil
+	})
+	w.session.conn.SendBatch(ctx, b).Close()
 	if w.session.conn.IsClosed() {
 		w.session.conn = nil // with nothing under way, nothing is lost
 	}
