@@ -33,7 +33,7 @@ type session struct {
 }
 
 var (
-	errFenced  = errors.New("the session was fenced")
+	errFenced  = errors.New("the session was fenced, or does not hold the feed")
 	errUnknown = errors.New("the answer to a commit was lost")
 )
 
@@ -72,7 +72,8 @@ func (s *session) resume(ctx context.Context) (number int64, answer [][]int64, e
 	return number, answer, nil
 }
 
-// These two, under the lock of the feed, have a session hold it where nobody else does who was there lately.
+// These two, one after the other under the lock of the feed, have a session hold it where nobody else does who was there lately. The first
+// makes the row of the session that held it as if it never had.
 const (
 	letGo = `UPDATE session SET number = feed.number, answer = ARRAY[ARRAY[-1, 0, 0, feed.base]]
 		FROM feed WHERE session.id = feed.holder AND session.number < feed.number`
@@ -102,7 +103,7 @@ func (s *session) commit(ctx context.Context, g *group) ([][]int64, error) {
 	case err == nil:
 		return answer, nil
 	case errors.Is(err, errFenced) && s.holds:
-		s.holds = false
+		s.holds = false // another session does
 	case errors.Is(err, errFenced):
 		s.drop()
 	case s.conn.IsClosed():
