@@ -94,7 +94,7 @@ type engine struct {
 	limit      time.Duration // of one round trip
 	gets       gets
 	writer     *writer
-	watch      *watch
+	watch      *driver.Watch
 	relational *relational
 
 	mu     sync.RWMutex // held for reading by every operation, for writing by Close
@@ -124,8 +124,8 @@ func open(ctx context.Context, url string, opts Options, t tuning) (*engine, err
 		readers.Close()
 		return nil, translate(ctx, err, op)
 	}
-	watch := newWatch(cfg.ConnConfig, t.look)
-	w := newWriter(cfg.ConnConfig, opts, t, watch.notify)
+	watch := driver.NewWatch((&listener{cfg: cfg.ConnConfig, every: t.look}).listen)
+	w := newWriter(cfg.ConnConfig, opts, t, watch.Notify)
 	if err := w.session.connect(ctx); err != nil {
 		readers.Close()
 		models.pool.Close()
@@ -209,7 +209,7 @@ func (e *engine) send(ctx context.Context, b *pgx.Batch, f func(pgx.BatchResults
 
 // Committed hears of the commits of other processes from the server, and looks for them every 200 ms beside that, while
 // someone is subscribed.
-func (e *engine) Committed() (<-chan struct{}, func()) { return e.watch.subscribe() }
+func (e *engine) Committed() (<-chan struct{}, func()) { return e.watch.Subscribe() }
 
 // Close leaves nothing of the engine on the server but the store.
 func (e *engine) Close() error {
@@ -221,7 +221,7 @@ func (e *engine) Close() error {
 	e.closed = true
 	close(e.writer.queue)
 	<-e.writer.done
-	e.watch.close()
+	e.watch.Close()
 	e.gets.running.Wait()
 	e.readers.Close()
 	e.relational.pool.Close()
