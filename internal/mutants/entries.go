@@ -484,8 +484,8 @@ var mutants = []mutant{
 	{
 		name: "a deleted tenant is counted",
 		file: "upkeep/snapshot.go",
-		old:  "AND m.sk = 'MASTER' AND NOT m.deleted))",
-		new:  "AND m.sk = 'MASTER'))",
+		old:  "WHERE m.sk = 'MASTER' AND NOT m.deleted AND",
+		new:  "WHERE m.sk = 'MASTER' AND",
 		test: []string{"-run", "TestReports/sqlite", "./report"},
 	},
 	{
