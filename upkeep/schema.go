@@ -81,6 +81,7 @@ func (r *Runner) define(ctx context.Context) (name string, err error) {
 				stored_pk TEXT NOT NULL, version BIGINT NOT NULL, latest BIGINT NOT NULL, reason TEXT NOT NULL, attempts BIGINT NOT NULL, next BIGINT NOT NULL,
 				PRIMARY KEY (tenant_code, projection, pk, sk))`, suffix))
 	}
+	statements = append(statements, `CREATE INDEX IF NOT EXISTS upkeep_present ON upkeep_record (tenant_code, pk) WHERE sk = 'MASTER' AND NOT deleted`)
 	err = r.db.Define(ctx, func(tx driver.Tx) error {
 		if err := tx.As(ctx, driver.All); err != nil {
 			return err

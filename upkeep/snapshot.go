@@ -67,16 +67,21 @@ func (r *Runner) snapshot(ctx context.Context, own string, f func(*Snapshot) err
 	})
 }
 
-// present are the tenants t of upkeep_tenant that are there: the built-in ones, and those whose own record is not deleted.
-const present = `(t.tenant_code IN ('common', 'single') OR EXISTS (SELECT 1 FROM upkeep_record m
-	WHERE m.tenant_code = t.tenant_code AND m.pk = 'TENANT#' || t.tenant_code AND m.sk = 'MASTER' AND NOT m.deleted))`
+// The tenants t of upkeep_tenant that are there: the built-in ones, and those whose own record is not deleted. All of them are found by the
+// index over those records, one of them by its key.
+const (
+	present = `t.tenant_code IN ('common', 'single') OR t.tenant_code IN (SELECT m.tenant_code FROM upkeep_record m
+		WHERE m.sk = 'MASTER' AND NOT m.deleted AND m.pk = 'TENANT#' || m.tenant_code)`
+	oneIsPresent = `t.tenant_code IN ('common', 'single') OR EXISTS (SELECT 1 FROM upkeep_record m
+		WHERE m.tenant_code = t.tenant_code AND m.pk = 'TENANT#' || t.tenant_code AND m.sk = 'MASTER' AND NOT m.deleted)`
+)
 
 // query asks for rows of tenants t that live. Condition begins with AND, or is "".
 func (s *Snapshot) query(ctx context.Context, each func(driver.Row) error, columns, from, condition, rest string, args ...any) error {
-	where := " WHERE " + present + condition
+	where := " WHERE (" + present + ")" + condition
 	if s.own != "" {
 		args = append(args, s.own)
-		where += fmt.Sprintf(" AND t.tenant_code = $%d", len(args))
+		where = fmt.Sprintf(" WHERE (%s)%s AND t.tenant_code = $%d", oneIsPresent, condition, len(args))
 	}
 	return s.tx.Query(ctx, each, "SELECT "+columns+" FROM "+from+where+rest, args...)
 }

@@ -66,6 +66,8 @@ var targets = []target{
 	{benchmark: "Admit/first", against: "signature", unit: "ns/op", limit: 1 / 1.3, slack: 15_000},
 	{benchmark: "Admit/seen", unit: "ns/op", limit: 2_000, atMost: true},
 	{benchmark: "Admit/guard", unit: "allocs/op", limit: 0, atMost: true},
+	{benchmark: "SystemReport/counts", unit: "ns/op", limit: 50_000_000, atMost: true},
+	{benchmark: "SystemReport/recent-orders", unit: "ns/op", limit: 50_000_000, atMost: true},
 	{benchmark: "HTTP/create", against: "handler", unit: "ns/op", limit: 0.5},
 	{benchmark: "HTTP/create", unit: "op/s", limit: 4_000},
 	{benchmark: "HTTP/create", unit: "p99-ms", limit: 50, atMost: true},
