@@ -376,7 +376,7 @@ func TestALineStandsStillWhileTheStoreFails(t *testing.T) {
 		w.Start()
 		publish(w, "acme", "1")
 		<-time.After(10 * time.Second)
-		if calls := h.seen(""); len(calls) < 5 || len(calls) > 20 {
+		if calls := h.seen(""); len(calls) < 5 || len(calls) > 25 {
 			t.Errorf("%d attempts in 10 seconds", len(calls))
 		}
 		if s := status(w); s.Position != "" {
