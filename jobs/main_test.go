@@ -54,7 +54,7 @@ func (ts *states) set(code string, s guard.State) {
 const term = 400 * time.Millisecond
 
 // newWorld returns a process over the store that src names; change changes its configuration.
-func newWorld(t *testing.T, src driver.Source, change func(*jobs.Config), kinds ...jobs.Kind) *world {
+func newWorld(t testing.TB, src driver.Source, change func(*jobs.Config), kinds ...jobs.Kind) *world {
 	t.Helper()
 	if src.Name() == "" {
 		src = memory.New()

@@ -20,6 +20,9 @@ import (
 	"github.com/tenantry/tenantry/storage/sqlite"
 )
 
+// patient gives processes the time that a busy machine takes.
+func patient(c *jobs.Config) { c.Term = 4 * time.Second }
+
 // work is what the jobs of a proof do, and what is known of them. Each tenant's jobs have numbers from 0.
 type work struct {
 	testing.TB
@@ -199,7 +202,6 @@ func TestJobsOfManyTenants(t *testing.T) {
 	}{{"memory", memory.New(), 500 * part}, {"sqlite", sqlite.At(t.TempDir()), 50 * part}} {
 		t.Run(on.name, func(t *testing.T) {
 			w := newWork(t, on.each)
-			patient := func(c *jobs.Config) { c.Term = 4 * time.Second } // the machine may be busy
 			a, b := newWorld(t, on.src, patient, w.kind()), newWorld(t, on.src, patient, w.kind())
 			b.tenants = a.tenants
 			a.run()

@@ -34,8 +34,12 @@ func reporting(to chan<- ran) jobs.Kind {
 }
 
 func TestAJobRunsInItsTenantForWhoOrderedIt(t *testing.T) {
+	worldtest.EachEngine(t, testAJobRuns)
+}
+
+func testAJobRuns(t *testing.T, src driver.Source) {
 	out := make(chan ran, 10)
-	w := newWorld(t, driver.Source{}, nil, reporting(out))
+	w := newWorld(t, src, nil, reporting(out))
 	w.run()
 	acme := worldtest.Scope("acme")
 	j := w.enqueue(acme, jobs.Order{Kind: "report", Payload: payload(7)})
@@ -91,6 +95,10 @@ func TestAJobInACommandsCommit(t *testing.T) {
 }
 
 func TestAFailureIsTriedAgainUntilTheJobIsDead(t *testing.T) {
+	worldtest.EachEngine(t, testAFailure)
+}
+
+func testAFailure(t *testing.T, src driver.Source) {
 	attempts := make(chan int, 10)
 	kind := jobs.Kind{Name: "fails", Attempts: 3, Backoff: func(int) time.Duration { return 30 * time.Millisecond },
 		Run: func(_ context.Context, _ scope.Scope, j jobs.Job) error {
@@ -100,7 +108,7 @@ func TestAFailureIsTriedAgainUntilTheJobIsDead(t *testing.T) {
 			}
 			return fault.New(fault.Unavailable, "test", "the printer is out of paper")
 		}}
-	w := newWorld(t, driver.Source{}, nil, kind)
+	w := newWorld(t, src, nil, kind)
 	w.run()
 	acme := worldtest.Scope("acme")
 	j := w.enqueue(acme, jobs.Order{Kind: "fails", Payload: payload(1)})

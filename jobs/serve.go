@@ -126,14 +126,17 @@ func (l *line) settle(ctx, logged context.Context, e *entry, failure, cause erro
 	return result
 }
 
-// commit makes the writes that end a claim, and tries again until the store has an answer, the claim is lost, or the process must end.
+// commit makes the writes that end a claim, and tries again until the store has an answer. Once the claim is lost, or the process must end,
+// half a term is left for it: the writes want the claim as it was made, so whoever took the job over is not disturbed.
 func (l *line) commit(ctx context.Context, e *entry, plan func() ([]storage.SystemWrite, error)) error {
-	until, cancel := context.WithCancel(e.holder.running)
+	until, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
-	defer context.AfterFunc(ctx, func() {
-		timer := time.AfterFunc(l.queue.cfg.Term/2, cancel)
-		context.AfterFunc(until, func() { timer.Stop() })
-	})()
+	for _, end := range []context.Context{ctx, e.holder.running} {
+		defer context.AfterFunc(end, func() {
+			timer := time.AfterFunc(l.queue.cfg.Term/2, cancel)
+			context.AfterFunc(until, func() { timer.Stop() })
+		})()
+	}
 	unsure := false
 	for rest := 10 * time.Millisecond; ; rest = min(2*rest, pause) {
 		writes, err := plan()

@@ -67,6 +67,16 @@ func TestAPauseIsExact(t *testing.T) {
 		if got, err := v.Get(t.Context(), key); err != nil || (got == nil) != c.refused {
 			t.Errorf("reading while %s is paused: %v, %v", c.name, got, err)
 		}
+		jobs, err := w.Keeper(scope.NewRoot(), record.MustEntityType("JOB"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		row := jobs.Set(storage.Row{Owner: c.of.String(), SK: "x"})
+		if err := jobs.CommitUnpaused(t.Context(), row); c.refused {
+			w.refused("a commit of system rows in the pause of "+c.name, err, fault.Unavailable)
+		} else if err != nil {
+			t.Errorf("a commit of system rows while %s is paused: %v", c.name, err)
+		}
 		if err := pauses.Commit(t.Context(), pauses.Delete(storage.Row{Owner: "common", SK: storage.PauseOf(c.pause)})); err != nil {
 			t.Fatal(err)
 		}
@@ -80,7 +90,7 @@ func TestOwner(t *testing.T) {
 	for _, c := range []struct{ pk, sk, want string }{
 		{"LOG#acme#2026-11", "1", "acme"}, {"NOTE#COMMON", "acme#1", "common"}, {"USER_TENANT#common", "acme#9999#admin", "acme"},
 		{"USER_TENANT#COMMON", "acme#ann", "acme"}, {"INVITATION#common", "acme#01HX", "acme"}, {"MEMBER_OF#common#ab12", "acme", "acme"},
-		{"TENANTS#common", "acme", "acme"}, {"MASTER#common", "acme#x", "common"}, {"USER_TENANT#bravo", "acme#ann", "bravo"}, {"odd", "x", ""},
+		{"TENANTS#common", "acme", "acme"}, {"JOBS#common", "acme#mail", "acme"}, {"MASTER#common", "acme#x", "common"}, {"USER_TENANT#bravo", "acme#ann", "bravo"}, {"odd", "x", ""},
 	} {
 		if got := storage.Owner(driver.Ref{PK: c.pk, SK: c.sk}); got != c.want {
 			t.Errorf("the owner of %s/%s is %q, want %q", c.pk, c.sk, got, c.want)

@@ -445,6 +445,20 @@ func TestKeeper(t *testing.T) {
 	if err := commit(k.Delete(get("a")), k.Delete(storage.Row{Owner: "acme", SK: "nothing"})); err != nil || get("a").Version != 0 {
 		t.Errorf("after deleting: %+v, %v", get("a"), err)
 	}
+	w.unchanged("removing an older version", func() {
+		old := get("b")
+		old.Version--
+		if _, lost := errors.AsType[*driver.Conflict](commit(k.Remove(old))); !lost {
+			t.Error("a row is removed as another version than it has")
+		}
+	})
+	distinct := storage.Distinct([]storage.SystemWrite{k.Set(storage.Row{Owner: "acme", SK: "d", Version: 1}), k.Put(storage.Row{Owner: "acme", SK: "e"}), k.Set(storage.Row{Owner: "acme", SK: "d", Version: 2})})
+	if err := commit(distinct...); err != nil || len(distinct) != 2 || get("d").Version != 2 || get("e").Version != 1 {
+		t.Errorf("of two writes of one row: %d writes, %+v, %v", len(distinct), get("d"), err)
+	}
+	if err := commit(k.Remove(get("d"))); err != nil || get("d").Version != 0 {
+		t.Errorf("after removing: %+v, %v", get("d"), err)
+	}
 	other, err := w.Keeper(scope.NewRoot(), record.MustEntityType("CODE"))
 	if err != nil {
 		t.Fatal(err)

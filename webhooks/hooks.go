@@ -8,7 +8,9 @@ import (
 
 	"github.com/tenantry/tenantry/command"
 	"github.com/tenantry/tenantry/data"
+	"github.com/tenantry/tenantry/entity"
 	"github.com/tenantry/tenantry/fault"
+	"github.com/tenantry/tenantry/guard"
 	"github.com/tenantry/tenantry/internal/scope"
 	"github.com/tenantry/tenantry/record"
 )
@@ -37,7 +39,8 @@ type attributes struct {
 	EntityTypes []string `json:"entityTypes,omitempty"`
 	Description string   `json:"description,omitempty"`
 	Active      bool     `json:"active"`
-	Secrets     []secret `json:"secrets"` // the newest first
+	Role        string   `json:"role,omitempty"` // of who changed it last: it is told of what that role may read
+	Secrets     []secret `json:"secrets"`        // the newest first
 }
 
 // hook is a webhook with what signs its deliveries.
@@ -46,8 +49,13 @@ type hook struct {
 	id string
 }
 
-func (h hook) wants(t record.EntityType) bool {
-	return len(h.EntityTypes) == 0 || slices.Contains(h.EntityTypes, t.String())
+func (h hook) wants(t entity.Type) bool {
+	return mayRead(h.Role, t) && (len(h.EntityTypes) == 0 || slices.Contains(h.EntityTypes, t.Name.String()))
+}
+
+// mayRead reports whether a webhook of a role's is told of records of a type: no module owns it, and the role may read it.
+func mayRead(role string, t entity.Type) bool {
+	return !t.Owned && (len(t.ReadRoles) == 0 || role == guard.SystemAdmin || slices.Contains(t.ReadRoles, role))
 }
 
 func hookOf(rec *record.Record) (hook, error) {
@@ -103,8 +111,8 @@ func (s *Service) check(a *attributes) error {
 	for _, name := range a.EntityTypes {
 		t, err := record.ParseEntityType(name)
 		typ, ok := s.cfg.Entities.Lookup(t)
-		if err != nil || !ok || typ.Owned || t.String() != name {
-			problems = append(problems, fault.Field{Field: "entityTypes", Problem: "holds what is not an entity type of records, as PRODUCT"})
+		if err != nil || !ok || t.String() != name || !mayRead(a.Role, typ) {
+			problems = append(problems, fault.Field{Field: "entityTypes", Problem: "holds what is not an entity type of records that the caller may read, as PRODUCT"})
 			break
 		}
 	}
@@ -117,7 +125,7 @@ func (s *Service) check(a *attributes) error {
 // Create makes a webhook in sc's tenant. Its Secret is in the answer only: what is kept is sealed. It fails with fault.ValidationFailed, and
 // with fault.RateLimited where the tenant has Max webhooks.
 func (s *Service) Create(ctx context.Context, sc scope.Scope, in Change) (Webhook, error) {
-	a := attributes{Active: true}
+	a := attributes{Active: true, Role: sc.Actor().Role}
 	in.on(&a)
 	if err := s.check(&a); err != nil {
 		return Webhook{}, err
@@ -229,6 +237,7 @@ func (s *Service) active(ctx context.Context, sc scope.Scope) (hooks []hook, err
 func (s *Service) Update(ctx context.Context, sc scope.Scope, id string, in Change, opts ...command.Option) (Webhook, command.Result, error) {
 	return s.change(ctx, sc, id, func(next *record.Record, a *attributes) error {
 		in.on(a)
+		a.Role = sc.Actor().Role
 		return s.check(a)
 	}, opts)
 }

@@ -45,7 +45,9 @@ type (
 
 // Operations returns the operations.
 func (rs *Routes) Operations() []route.Operation {
-	admin := guard.Policy{Reach: guard.Tenant, Roles: []string{"admin"}}
+	readers := guard.Policy{Reach: guard.Tenant, Roles: []string{"admin"}}
+	admin := readers
+	admin.Personal = true // support access opens no way out for a tenant's data
 	missing := []fault.Code{fault.NotFound}
 	changes := []fault.Code{fault.NotFound, fault.VersionConflict, fault.IdempotencyConflict}
 	paged := []route.Param{{Name: "limit", Summary: "how many at most; 100 by default", Kind: route.Integer, Min: 1, Max: data.MaxLimit}, {Name: "cursor", Summary: "of the page before"}}
@@ -69,6 +71,9 @@ func (rs *Routes) Operations() []route.Operation {
 	named := make([]route.Operation, len(ops))
 	for i := range ops {
 		ops[i].Tag, ops[i].Policy = "webhooks", admin
+		if ops[i].Method == http.MethodGet {
+			ops[i].Policy = readers
+		}
 		named[i] = ops[i]
 		named[i].ID += "Tenant"
 		named[i].Summary += " (of a named tenant)"

@@ -22,6 +22,7 @@ import (
 
 	"github.com/tenantry/tenantry"
 	"github.com/tenantry/tenantry/command"
+	"github.com/tenantry/tenantry/entity"
 	"github.com/tenantry/tenantry/fault"
 	"github.com/tenantry/tenantry/guard"
 	"github.com/tenantry/tenantry/jobs"
@@ -64,7 +65,7 @@ func newWorld(t *testing.T, change func(*webhooks.Options)) *world {
 	if change != nil {
 		change(&opts)
 	}
-	w.App = tenantrytest.New(t, tenantry.Config{Webhooks: opts})
+	w.App = tenantrytest.New(t, tenantry.Config{Webhooks: opts, Entities: []entity.Type{{Name: record.MustEntityType("SALARY"), ReadRoles: []string{"clerk"}}}})
 	return w
 }
 
@@ -182,8 +183,23 @@ func TestCommandsAreSentSigned(t *testing.T) {
 			t.Error("the signature holds for another body")
 		}
 	}
-	done := w.log(acme, hook, "two that were delivered", func(all []webhooks.Delivery) bool {
-		return len(all) == 2 && all[0].State == webhooks.Delivered && all[1].State == webhooks.Delivered
+	for _, step := range []struct {
+		deleted bool
+		typ     string
+	}{{true, "PRODUCT.deleted"}, {false, "PRODUCT.created"}} { // a new life of the record
+		key, err := record.NewKey(acme, record.MustEntityType("PRODUCT"), "1")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := w.Commands().PublishSync(t.Context(), acme, command.Input{Key: key, Version: record.VersionLatest, Name: "Table", IsDeleted: step.deleted}); err != nil {
+			t.Fatal(err)
+		}
+		if got := w.next(); !strings.HasPrefix(got.body, `{"type":"`+step.typ+`"`) {
+			t.Errorf("sent %s, want %s", got.body, step.typ)
+		}
+	}
+	done := w.log(acme, hook, "four that were delivered", func(all []webhooks.Delivery) bool {
+		return len(all) == 4 && all[2].State == webhooks.Delivered && all[3].State == webhooks.Delivered && all[0].State == webhooks.Delivered && all[1].State == webhooks.Delivered
 	})
 	if done[0].Attempts[0].Status != 200 || done[0].RecordID != "PRODUCT#acme#1" {
 		t.Errorf("the log says %+v", done[0])
@@ -366,6 +382,27 @@ func TestTenantsDoNotReachEachOthersWebhooks(t *testing.T) {
 	}
 	if all, err := s.List(t.Context(), bravo); err != nil || len(all) > 0 {
 		t.Errorf("another tenant lists %v, %v", all, err)
+	}
+}
+
+func TestWhatAnAdminMayNotReadIsNotSent(t *testing.T) {
+	w := newWorld(t, nil)
+	acme := w.Scope("acme")
+	hook := w.hook(acme, "/all")
+	w.publish(acme, "SALARY", "1", "what only clerks may read")
+	w.publish(acme, "PRODUCT", "1", "Chair")
+	log := w.log(acme, hook, "an end of all jobs", func(all []webhooks.Delivery) bool {
+		left, _, err := w.Jobs().List(t.Context(), acme, jobs.Query{Limit: 1})
+		return err == nil && len(left) == 0 && len(all) > 0
+	})
+	if len(log) != 1 || log[0].Type != "PRODUCT.created" {
+		t.Errorf("sent %+v", log)
+	}
+	for _, name := range []string{"SALARY", "TENANT", "WEBHOOK", "product", ""} {
+		types := []string{name}
+		if _, err := w.Webhooks().Create(t.Context(), acme, webhooks.Change{URL: &w.receiver.URL, EntityTypes: &types}); !errors.Is(err, fault.ValidationFailed) {
+			t.Errorf("a webhook of %q: %v", name, err)
+		}
 	}
 }
 

@@ -523,4 +523,11 @@ var mutants = []mutant{
 		new:  `ID: record.NewID(),`,
 		test: []string{"-run", "TestADeliveryIsOrderedOnce", "./webhooks"},
 	},
+	{
+		name: "webhooks tell of what their maker may not read",
+		file: "webhooks/hooks.go",
+		old:  "return mayRead(h.Role, t) && (",
+		new:  "return !t.Owned && (",
+		test: []string{"-run", "TestWhatAnAdminMayNotRead", "./webhooks"},
+	},
 }
