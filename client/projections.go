@@ -99,13 +99,13 @@ type Waiting struct {
 
 // Which says what of the waiting records of a tenant, or of its rebuilds, is meant. Empty fields leave nothing out.
 type Which struct {
-	TenantCode string `json:"tenantCode,omitzero"`
-	Name       string `json:"name,omitzero"`
-	PK         string `json:"pk,omitzero"`
-	SK         string `json:"sk,omitzero"`
-	Version    int64  `json:"version,omitzero"`
-	Audit      bool   `json:"audit,omitzero"`
-	Reason     string `json:"reason"`
+	TenantCode tenant.Code `json:"tenantCode,omitzero"`
+	Name       string      `json:"name,omitzero"`
+	PK         string      `json:"pk,omitzero"`
+	SK         string      `json:"sk,omitzero"`
+	Version    int64       `json:"version,omitzero"`
+	Audit      bool        `json:"audit,omitzero"`
+	Reason     string      `json:"reason"`
 }
 
 // Changed is for how many records, or rebuilds, something was ordered.

@@ -33,6 +33,7 @@ func TestParked(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, src driver.Source) {
 		w := newWorld(t, src)
 		r := w.run(w.cfg)
+		w.runner = r
 		w.publish("acme", "bad", "good", false)
 		w.publish("acme", "bad", "poison", false)
 		w.publish("acme", "bad", "good again", false)
@@ -63,7 +64,7 @@ func TestParked(t *testing.T) {
 			t.Fatal(err)
 		}
 		for range 2 { // of two operators who skip one command one does
-			if err := r.Skip(t.Context(), "products", w.key("acme", "bad"), 2); err != nil && fault.CodeOf(err) != fault.NotFound {
+			if err := w.runner.Skip(t.Context(), "products", w.key("acme", "bad"), 2); err != nil && fault.CodeOf(err) != fault.NotFound {
 				t.Fatal(err)
 			}
 		}

@@ -19,6 +19,7 @@ var textTenants = map[string]string{
 	"tenants.ParseRef pk":         "takes the path of a route apart and gives access to nothing",
 	"storage/driver.Ref.PK":       "the engine seam, which only package storage holds",
 	"storage/driver.Range.PK":     "the engine seam, which only package storage holds",
+	"client.Which.PK":             "what an operator names, for the server to compare with what waits",
 	"storage/driver.Tx.As tenant": "the engine seam, which only package storage hands out",
 
 	"storage/dynamodb/changelog.Owns pk": "says whose the rows of a partition are and gives access to nothing",

@@ -143,7 +143,7 @@ func (projectionRetry) Help() string {
 // Run runs the verb.
 func (v projectionRetry) Run(ctx context.Context, std IO) error {
 	return v.withClient(ctx, std, false, func(c *client.Client) error {
-		done, err := c.RetryWaiting(ctx, client.Which{TenantCode: v.Tenant.String(), Name: v.Name, SK: v.SK, Reason: v.Reason})
+		done, err := c.RetryWaiting(ctx, client.Which{TenantCode: v.Tenant.Code, Name: v.Name, SK: v.SK, Reason: v.Reason})
 		if err != nil {
 			return err
 		}
@@ -184,7 +184,7 @@ func (projectionSkip) Help() string {
 // Run runs the verb.
 func (v projectionSkip) Run(ctx context.Context, std IO) error {
 	return v.withClient(ctx, std, false, func(c *client.Client) error {
-		done, err := c.SkipWaiting(ctx, client.Which{TenantCode: v.Tenant.String(), Name: v.Name, PK: v.PK, SK: v.SK, Version: v.Version, Reason: v.Reason})
+		done, err := c.SkipWaiting(ctx, client.Which{TenantCode: v.Tenant.Code, Name: v.Name, PK: v.PK, SK: v.SK, Version: v.Version, Reason: v.Reason})
 		if err == nil && done.Changed == 0 {
 			err = fault.New(fault.NotFound, "cli", "version %d of %s does not wait for %s; tenantry projection status shows what does", v.Version, printable(v.SK), printable(v.Name))
 		}
@@ -207,7 +207,7 @@ type anew struct {
 // replay asks for rebuilds or audits and, of one tenant, waits for their end, which it prints.
 func (v anew) replay(ctx context.Context, std IO, audit bool) error {
 	return v.withClient(ctx, std, false, func(c *client.Client) error {
-		done, err := c.RebuildProjections(ctx, client.Which{TenantCode: v.Tenant.String(), Name: v.Name, Audit: audit, Reason: v.Reason})
+		done, err := c.RebuildProjections(ctx, client.Which{TenantCode: v.Tenant.Code, Name: v.Name, Audit: audit, Reason: v.Reason})
 		if err != nil || v.Tenant.IsZero() {
 			return errors.Join(err, v.orderedIf(std, err == nil, done))
 		}
