@@ -44,7 +44,7 @@ func BenchmarkSync(b *testing.B) {
 				if st.Failed > 0 || len(st.Errors) > 0 {
 					b.Fatalf("%+v", st.Errors)
 				}
-				<-time.After(10 * time.Millisecond)
+				<-time.After(50 * time.Millisecond)
 			}
 		})
 	})

@@ -16,6 +16,7 @@ import (
 	"github.com/tenantry/tenantry/fault"
 	"github.com/tenantry/tenantry/guard"
 	"github.com/tenantry/tenantry/internal/worldtest"
+	"github.com/tenantry/tenantry/jobs"
 	"github.com/tenantry/tenantry/record"
 	"github.com/tenantry/tenantry/storage/driver"
 	"github.com/tenantry/tenantry/storage/memory"
@@ -285,4 +286,47 @@ func TestRandomWorlds(t *testing.T) {
 		})
 	}
 	t.Logf("measured: %d random worlds with syncs that die at commits: applied is planned, undone is before", lived)
+}
+
+// refusing is an engine that takes no commands while it is told so.
+type refusing struct {
+	driver.Engine
+	commands *atomic.Bool
+}
+
+func (r refusing) Commit(ctx context.Context, b driver.Batch) (driver.Position, error) {
+	if r.commands.Load() && b.Writes[0].Collection == driver.Command {
+		return "", fault.New(fault.Unavailable, "refusing", "no commands are taken now")
+	}
+	return r.Engine.Commit(ctx, b)
+}
+
+// A task that fails is tried again; when its attempts are used up its target stands still with the reason, until the sync is resumed.
+func TestGivesUp(t *testing.T) {
+	var refuse atomic.Bool
+	w := worldOn(t, worldtest.Wrapped(memory.New(), func(e driver.Engine) driver.Engine { return refusing{e, &refuse} }), worldtest.NewClock(time.Date(2090, 3, 4, 5, 6, 7, 0, time.UTC)))
+	for n := range 9 {
+		w.put(w.acme, fmt.Sprintf("p%d", n), `{}`)
+	}
+	id, err := w.Plan(w.Context(), w.sys(), w.request("bravo"), tenantsync.Order{Apply: true})
+	w.must(err)
+	_, sc, _ := w.next()
+	refuse.Store(true)
+	kind, payload := w.Kind(), w.Attributes(`{"sync":"`+id+`"}`)
+	if err := kind.Run(w.Context(), sc, jobs.Job{Payload: payload, Attempts: 1}); fault.CodeOf(err) != fault.Unavailable {
+		t.Errorf("the first attempt: %v", err)
+	}
+	if st := w.status(id); st.Status != tenantsync.Applying {
+		t.Errorf("after it: %+v", st)
+	}
+	w.must(kind.Run(w.Context(), sc, jobs.Job{Payload: payload, Attempts: kind.Attempts}))
+	if st := w.status(id); st.Status != tenantsync.Failed || st.Errors[0].Code != fault.Unavailable || st.Synced != 0 {
+		t.Errorf("after the last: %+v", st)
+	}
+	refuse.Store(false)
+	w.must(w.Resume(w.Context(), w.sys(), id))
+	w.run()
+	if st := w.status(id); st.Status != tenantsync.Applied || st.Synced != 9 {
+		t.Errorf("resumed: %+v", st)
+	}
 }
