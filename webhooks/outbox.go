@@ -88,12 +88,16 @@ func (s *Service) fan(ctx context.Context, sc scope.Scope, j jobs.Job) error {
 		if err != nil {
 			return jobs.Final(err)
 		}
+		verb, err := s.verb(ctx, sc, cmd)
+		if err != nil {
+			return err
+		}
 		t, _ := s.cfg.Entities.Lookup(typ)
 		for _, h := range hooks {
 			if !h.wants(t) {
 				continue
 			}
-			d := Delivery{ID: deliveryID(h.id, cmd), WebhookID: h.id, Type: typ.String() + "." + verb(cmd), RecordID: cmd.PK + record.Separator + cmd.SK, RecordVersion: cmd.Version,
+			d := Delivery{ID: deliveryID(h.id, cmd), WebhookID: h.id, Type: typ.String() + "." + verb, RecordID: cmd.PK + record.Separator + cmd.SK, RecordVersion: cmd.Version,
 				State: Pending, CreatedAt: record.At(s.cfg.Now()), command: &ref}
 			err := s.order(ctx, sc, storage.Row{}, d)
 			if _, there := errors.AsType[*driver.Conflict](err); err != nil && !there {
@@ -113,13 +117,19 @@ func (s *Service) command(ctx context.Context, sc scope.Scope, ref commandRef) (
 	return s.cfg.Data.Command(ctx, sc, key, ref.Version)
 }
 
-// verb says what a command did to its record.
-func verb(cmd *record.Record) string {
+// verb says what a command did to its record. One on a deleted record begins a new life of it, at which it is created.
+func (s *Service) verb(ctx context.Context, sc scope.Scope, cmd *record.Record) (string, error) {
 	switch {
 	case cmd.IsDeleted:
-		return "deleted"
-	case cmd.CreatedAt == cmd.UpdatedAt && cmd.Version == 1:
-		return "created"
+		return "deleted", nil
+	case cmd.Version == 1:
+		return "created", nil
+	case cmd.CreatedAt != cmd.UpdatedAt:
+		return "updated", nil
 	}
-	return "updated"
+	former, err := s.command(ctx, sc, commandRef{cmd.PK, cmd.SK, cmd.Version - 1})
+	if err == nil && former.IsDeleted {
+		return "created", nil
+	}
+	return "updated", err
 }

@@ -183,8 +183,23 @@ func TestCommandsAreSentSigned(t *testing.T) {
 			t.Error("the signature holds for another body")
 		}
 	}
-	done := w.log(acme, hook, "two that were delivered", func(all []webhooks.Delivery) bool {
-		return len(all) == 2 && all[0].State == webhooks.Delivered && all[1].State == webhooks.Delivered
+	for _, step := range []struct {
+		deleted bool
+		typ     string
+	}{{true, "PRODUCT.deleted"}, {false, "PRODUCT.created"}} { // a new life of the record
+		key, err := record.NewKey(acme, record.MustEntityType("PRODUCT"), "1")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := w.Commands().PublishSync(t.Context(), acme, command.Input{Key: key, Version: record.VersionLatest, Name: "Table", IsDeleted: step.deleted}); err != nil {
+			t.Fatal(err)
+		}
+		if got := w.next(); !strings.HasPrefix(got.body, `{"type":"`+step.typ+`"`) {
+			t.Errorf("sent %s, want %s", got.body, step.typ)
+		}
+	}
+	done := w.log(acme, hook, "four that were delivered", func(all []webhooks.Delivery) bool {
+		return len(all) == 4 && all[2].State == webhooks.Delivered && all[3].State == webhooks.Delivered && all[0].State == webhooks.Delivered && all[1].State == webhooks.Delivered
 	})
 	if done[0].Attempts[0].Status != 200 || done[0].RecordID != "PRODUCT#acme#1" {
 		t.Errorf("the log says %+v", done[0])
