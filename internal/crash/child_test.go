@@ -52,6 +52,13 @@ func TestMain(m *testing.M) {
 		}
 		return
 	}
+	if dir := os.Getenv(childSync); dir != "" {
+		if err := syncing(dir); err != nil {
+			fmt.Fprintln(os.Stderr, "syncing:", err)
+			os.Exit(1)
+		}
+		return
+	}
 	if store := os.Getenv(childStore); store != "" {
 		if err := process(store, os.Getenv(childSeed)); err != nil {
 			fmt.Fprintln(os.Stderr, "process:", err)
