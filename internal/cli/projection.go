@@ -204,11 +204,11 @@ type anew struct {
 	output
 }
 
-// replay asks for rebuilds or audits and, of one tenant, waits for their end, which it prints.
+// replay asks for rebuilds or audits and, of one tenant of a server that runs, waits for their end, which it prints.
 func (v anew) replay(ctx context.Context, std IO, audit bool) error {
 	return v.withClient(ctx, std, false, func(c *client.Client) error {
 		done, err := c.RebuildProjections(ctx, client.Which{TenantCode: v.Tenant.Code, Name: v.Name, Audit: audit, Reason: v.Reason})
-		if err != nil || v.Tenant.IsZero() {
+		if err != nil || v.Tenant.IsZero() || v.Server == "" { // a running server carries it out
 			return errors.Join(err, v.orderedIf(std, err == nil, done))
 		}
 		for {
@@ -276,7 +276,7 @@ type projectionRebuild struct{ anew }
 // Help implements kong.HelpProvider.
 func (projectionRebuild) Help() string {
 	return `Reads go on. What a running server keeps is replayed from the log beside it, compared row by row, and put in its place in one
-transaction. With a tenant the verb waits for the end; tenantry projection status shows how far it is. Examples:
+transaction. With a tenant and --server the verb waits for the end; tenantry projection status shows how far it is. Examples:
 
     tenantry projection rebuild acme --reason "rows were edited by hand"
     tenantry projection rebuild --name product --reason "the projection was mended"`
