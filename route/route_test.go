@@ -107,6 +107,23 @@ func TestEmptyIfMatch(t *testing.T) {
 	}
 }
 
+// TestTable checks when a file is asked for: the parameter decides, and where it is left out the type that Accept names first.
+func TestTable(t *testing.T) {
+	for _, c := range []struct {
+		format, accept string
+		table          bool
+	}{
+		{"csv", "", true}, {"csv", "application/json", true}, {"json", "text/csv", false}, {"", "", false}, {"", "text/csv", true}, {"", "Text/CSV; header=present", true},
+		{"", "text/csv, application/json;q=0.5", true}, {"", "application/json, text/csv", false}, {"", "*/*", false}, {"", "text/csvx", false}, {"", ";", false},
+	} {
+		r := httptest.NewRequest(http.MethodGet, "/api/report", nil)
+		r.Header.Set("Accept", c.accept)
+		if got := route.NewCall(nil, guard.Grant{}, r, url.Values{"format": {c.format}}, nil, "").Table(); got != c.table {
+			t.Errorf("%+v: %v", c, got)
+		}
+	}
+}
+
 func TestPrecondition(t *testing.T) {
 	conflict := fault.Conflict("test", 1, 2)
 	if err := route.Precondition(conflict, true); fault.As(err).HTTPStatus() != http.StatusPreconditionFailed || !errors.Is(err, fault.VersionConflict) || conflict.HTTPStatus() != http.StatusConflict {
