@@ -118,7 +118,8 @@ func TestTable(t *testing.T) {
 	} {
 		r := httptest.NewRequest(http.MethodGet, "/api/report", nil)
 		r.Header.Set("Accept", c.accept)
-		if got := route.NewCall(nil, guard.Grant{}, r, url.Values{"format": {c.format}}, nil, "").Table(); got != c.table {
+		call := route.NewCall(r, url.Values{"format": {c.format}})
+		if got := call.Table(); got != c.table {
 			t.Errorf("%+v: %v", c, got)
 		}
 	}
