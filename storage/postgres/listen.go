@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -10,10 +11,11 @@ import (
 // listener finds the commits of other processes: those that the server tells of (NOTIFY), and by looking.
 type listener struct {
 	cfg   *pgx.ConnConfig
-	every time.Duration // between two looks
+	every time.Duration  // between two looks
+	own   *atomic.Uint32 // the server's process that this one commits by: its commits are known
 }
 
-// listen notifies of what the server tells of, and of every look that finds another number of commits than the one before. What
+// listen notifies of what the server tells of others, and of every look that finds another number of commits than the one before. What
 // happened before the first look, or while there was no connection, is not known, so it notifies then too.
 func (l *listener) listen(ctx context.Context, notify func()) {
 	var conn *pgx.Conn
@@ -41,7 +43,7 @@ func (l *listener) listen(ctx context.Context, notify func()) {
 			notify()
 		}
 		if err == nil {
-			err = l.hear(ctx, conn)
+			err = l.hear(ctx, conn, notify)
 		}
 		if err != nil {
 			hangUp(conn)
@@ -79,13 +81,19 @@ func (l *listener) commits(ctx context.Context, conn *pgx.Conn) (n int64, err er
 	return n, err
 }
 
-// hear returns when the server tells of a commit, and without an error when it doesn't for a while.
-func (l *listener) hear(ctx context.Context, conn *pgx.Conn) error {
+// hear notifies of the commits of others that the server tells of, until it is time to look.
+func (l *listener) hear(ctx context.Context, conn *pgx.Conn, notify func()) error {
 	ctx, cancel := context.WithTimeout(ctx, l.every)
 	defer cancel()
-	_, err := conn.WaitForNotification(ctx)
-	if err != nil && ctx.Err() != nil && !conn.IsClosed() {
-		return nil
+	for {
+		told, err := conn.WaitForNotification(ctx)
+		switch {
+		case err != nil && ctx.Err() != nil && !conn.IsClosed():
+			return nil
+		case err != nil:
+			return err
+		case told.PID != l.own.Load():
+			notify()
+		}
 	}
-	return err
 }

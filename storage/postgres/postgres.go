@@ -124,8 +124,9 @@ func open(ctx context.Context, url string, opts Options, t tuning) (*engine, err
 		readers.Close()
 		return nil, translate(ctx, err, op)
 	}
-	watch := driver.NewWatch((&listener{cfg: cfg.ConnConfig, every: t.look}).listen)
-	w := newWriter(cfg.ConnConfig, opts, t, watch.Notify)
+	w := newWriter(cfg.ConnConfig, opts, t)
+	watch := driver.NewWatch((&listener{cfg: cfg.ConnConfig, every: t.look, own: &w.session.process}).listen)
+	w.notify = watch.Notify
 	if err := w.session.connect(ctx); err != nil {
 		readers.Close()
 		models.pool.Close()

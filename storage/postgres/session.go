@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/binary"
 	"errors"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -23,11 +24,12 @@ type session struct {
 	numbering *numbering
 	limit     time.Duration // of one round trip
 
-	conn   *pgx.Conn // nil where there is none
-	id     string    // of the session's row
-	number int64     // of its last commit that was sent
-	holds  bool      // the feed, unless another took it meanwhile
-	lost   string    // the session before, where it may not have ended; "" where it has
+	conn    *pgx.Conn     // nil where there is none
+	process atomic.Uint32 // the server's, at its other end
+	id      string        // of the session's row
+	number  int64         // of its last commit that was sent
+	holds   bool          // the feed, unless another took it meanwhile
+	lost    string        // the session before, where it may not have ended; "" where it has
 
 	statements map[shape]string
 }
@@ -69,6 +71,7 @@ func (s *session) resume(ctx context.Context) (number int64, answer [][]int64, e
 		return 0, nil, err
 	}
 	s.conn, s.id, s.number, s.holds, s.lost = conn, id, 0, holds, ""
+	s.process.Store(conn.PgConn().PID())
 	return number, answer, nil
 }
 

@@ -29,10 +29,10 @@ type writer struct {
 	done     chan struct{}
 }
 
-func newWriter(cfg *pgx.ConnConfig, opts Options, t tuning, notify func()) *writer {
+func newWriter(cfg *pgx.ConnConfig, opts Options, t tuning) *writer {
 	return &writer{
 		queue: make(chan *request, groupBatches), done: make(chan struct{}), group: newGroup(), patience: mostPatience,
-		rest: t.rest, findOut: t.findOut, notify: notify,
+		rest: t.rest, findOut: t.findOut,
 		session: session{cfg: cfg, numbering: t.numbering, limit: opts.roundTrip(), statements: make(map[shape]string)},
 	}
 }
