@@ -33,7 +33,7 @@ type Companion func(before, after *record.Record) ([]storage.SystemWrite, error)
 type Handlers interface {
 	// Expect is called before a command is written. The returned wait blocks until its handlers have run (or its
 	// record is parked), with the context's error; it takes the place in the feed that the commit returned. Cancel says that
-	// the command was not written after all, or that nobody waits any more.
+	// the command was not written after all, or that nobody waits any more. Both are nil where no handler follows the command.
 	Expect(module string, cmd *record.Record) (wait func(context.Context, driver.Position) error, cancel func())
 }
 
@@ -48,9 +48,9 @@ type Config struct {
 	// Handlers defaults to none: PublishSync returns after the write.
 	Handlers Handlers
 
-	// Outbox returns what is kept in the commit of new states of sc's tenant for those who are told of them; none of it may have a
+	// Outbox returns what is kept in the commit of changes of sc's tenant for those who are told of them; none of it may have a
 	// condition that another commit can break. It must not publish. Defaults to nothing.
-	Outbox func(ctx context.Context, sc scope.Scope, states []*record.Record) ([]storage.SystemWrite, error)
+	Outbox func(ctx context.Context, sc scope.Scope, changes []storage.Change) ([]storage.SystemWrite, error)
 
 	// Committed is told of every command that may have been written, before it is acknowledged. Defaults to nobody.
 	Committed func(cmd *record.Record)
@@ -230,7 +230,8 @@ const attempts = 64
 // Change is the publish that the others are made of: it reads the record at key, has next make the new state of it
 // (from nil where there never was one; next may be called again when another command was first), and writes that.
 // Next sets what the caller decides: Code, Name, Type, IsDeleted, Seq, TTL, Attributes, Metadata; key, version and provenance
-// are set here. A next that returns current unchanged publishes nothing. It fails as PublishSync does, and with what next fails with.
+// are set here, in the record that next returns, which must be current or one that nobody else has. A next that returns current unchanged publishes
+// nothing. It fails as PublishSync does, and with what next fails with.
 func (s *Service) Change(ctx context.Context, sc scope.Scope, key record.Key, version int64,
 	next func(current *record.Record) (*record.Record, error), opts ...Option) (Result, error) {
 	var o options
@@ -339,10 +340,9 @@ func checkVersion(version int64, current *record.Record) error {
 func (s *Service) prepare(view storage.View, key record.Key, current *record.Record,
 	next func(*record.Record) (*record.Record, error), receipt *Receipt) (*storage.Change, error) {
 	state, err := next(current)
-	if err != nil {
+	if err != nil || state == current {
 		return nil, err
 	}
-	state = state.Clone()
 	if err := canonical(state); err != nil {
 		return nil, err
 	}
@@ -440,9 +440,10 @@ func (s *Service) commit(ctx context.Context, view storage.View, o options, chan
 	if s.cfg.Handlers != nil && !o.async {
 		for _, change := range changes {
 			typ, _ := s.cfg.Entities.Lookup(entityOf(change.Data))
-			wait, cancel := s.cfg.Handlers.Expect(typ.In(), change.Command)
-			defer cancel()
-			waits = append(waits, wait)
+			if wait, cancel := s.cfg.Handlers.Expect(typ.In(), change.Command); wait != nil {
+				defer cancel()
+				waits = append(waits, wait)
+			}
 		}
 	}
 	if err := s.toOutbox(ctx, view.Scope(), changes); err != nil {
@@ -475,13 +476,11 @@ func (s *Service) toOutbox(ctx context.Context, sc scope.Scope, changes []storag
 	if s.cfg.Outbox == nil {
 		return nil
 	}
-	states := make([]*record.Record, len(changes))
-	for i, c := range changes {
-		states[i] = c.Data
+	more, err := s.cfg.Outbox(ctx, sc, changes)
+	if len(more) > 0 {
+		last := &changes[len(changes)-1]
+		last.System = append(last.System[:len(last.System):len(last.System)], more...)
 	}
-	more, err := s.cfg.Outbox(ctx, sc, states)
-	last := &changes[len(changes)-1]
-	last.System = append(last.System[:len(last.System):len(last.System)], more...)
 	return err
 }
 

@@ -18,6 +18,14 @@ type Step struct {
 	Current, Next *record.Record
 }
 
+// next returns a Next that may be changed, for Change.
+func (s Step) next(current *record.Record) (*record.Record, error) {
+	if s.Next == s.Current {
+		return current, nil
+	}
+	return s.Next.Clone(), nil
+}
+
 // Plan is what one commit of Together does.
 type Plan struct {
 	Steps []Step // of different records; the first is the one that the Result tells of
@@ -68,7 +76,7 @@ func (s *Service) together(ctx context.Context, view storage.View, p Plan, o opt
 		if len(changes) > 0 {
 			o.receipt = nil
 		}
-		change, err := s.prepare(view, step.Key, step.Current, func(*record.Record) (*record.Record, error) { return step.Next, nil }, o.receipt)
+		change, err := s.prepare(view, step.Key, step.Current, step.next, o.receipt)
 		if err != nil {
 			return Result{}, err
 		}

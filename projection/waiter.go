@@ -2,6 +2,7 @@ package projection
 
 import (
 	"context"
+	"slices"
 
 	"github.com/tenantry/tenantry/record"
 	"github.com/tenantry/tenantry/storage"
@@ -34,18 +35,22 @@ func (w *waiter) behind(l *line, position driver.Position) {
 }
 
 // Expect is command.Handlers' side: wait blocks until every handler of module has handled cmd, or set its record aside, in
-// whichever process.
+// whichever process. It returns nothing where there is no such handler, and where the Runner doesn't run.
 func (r *Runner) Expect(module string, cmd *record.Record) (wait func(context.Context, driver.Position) error, cancel func()) {
+	concerned := func(l *line) bool { return l.reg.Module == "" || l.reg.Module == module }
+	if !slices.ContainsFunc(r.lines, concerned) {
+		return nil, nil
+	}
 	w := &waiter{version: cmd.Version, lines: map[*line]bool{}, done: make(chan struct{})}
 	for _, l := range r.lines {
-		if l.reg.Module == "" || l.reg.Module == module {
+		if concerned(l) {
 			w.lines[l] = true
 		}
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if len(w.lines) == 0 || !r.running {
-		return func(context.Context, driver.Position) error { return nil }, func() {}
+	if !r.running {
+		return nil, nil
 	}
 	key := keyOf(cmd)
 	r.waiters[key] = append(r.waiters[key], w)

@@ -3,6 +3,7 @@ package webhooks
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"github.com/tenantry/tenantry/internal/scope"
 	"github.com/tenantry/tenantry/jobs"
@@ -35,28 +36,25 @@ type fanPayload struct {
 	Commands []commandRef `json:"commands"`
 }
 
-// Outbox returns what is written in the commit of new states of sc's tenant, so that its webhooks are told: a job, where one of them wants
+// Outbox returns what is written in the commit of changes of sc's tenant, so that its webhooks are told: a job, where one of them wants
 // one of the commands. A webhook that another process made within the last second may not be known yet.
-func (s *Service) Outbox(ctx context.Context, sc scope.Scope, states []*record.Record) ([]storage.SystemWrite, error) {
+func (s *Service) Outbox(ctx context.Context, sc scope.Scope, changes []storage.Change) ([]storage.SystemWrite, error) {
+	if sc.Tenant().IsCommon() {
+		return nil, nil
+	}
+	hooks, err := s.hooks.Get(ctx, tenantKey{sc.Tenant()})
+	if err != nil || len(hooks) == 0 {
+		return nil, err
+	}
 	var p fanPayload
-	for _, rec := range states {
-		typ, _, _, err := record.SplitPK(rec.PK)
+	for _, c := range changes {
+		typ, _, _, err := record.SplitPK(c.Data.PK)
 		if err != nil {
 			return nil, err
 		}
 		t, ok := s.cfg.Entities.Lookup(typ)
-		if !ok || t.Owned || sc.Tenant().IsCommon() {
-			continue
-		}
-		hooks, err := s.hooks.Get(ctx, tenantKey{sc.Tenant()})
-		if err != nil {
-			return nil, err
-		}
-		for _, h := range hooks {
-			if h.wants(t) {
-				p.Commands = append(p.Commands, commandRef{PK: rec.PK, SK: rec.SK, Version: rec.Version})
-				break
-			}
+		if ok && !t.Owned && slices.ContainsFunc(hooks, func(h hook) bool { return h.wants(t) }) {
+			p.Commands = append(p.Commands, commandRef{PK: c.Data.PK, SK: c.Data.SK, Version: c.Data.Version})
 		}
 	}
 	if p.Commands == nil {
