@@ -79,7 +79,7 @@ type engine struct {
 	readers     *pool
 	writer      *writer
 	checkpoints *checkpointer
-	watch       *watch
+	watch       *driver.Watch
 	requests    sync.Pool     // of *request, for Commit
 	hold        time.Duration // how long a read model's transaction may take
 
@@ -114,7 +114,7 @@ func open(ctx context.Context, dir string, t tuning) (*engine, error) {
 	}
 
 	checkpoints := newCheckpointer(first, t.log)
-	watch := newWatch(connector(smallCache), lookEvery)
+	watch := driver.NewWatch((&looker{connect: connector(smallCache), every: lookEvery}).look)
 	e := &engine{
 		readers:     newPool(min(max(4, 2*runtime.GOMAXPROCS(0)), 16), connector(readerCache)),
 		checkpoints: checkpoints,
@@ -122,7 +122,7 @@ func open(ctx context.Context, dir string, t tuning) (*engine, error) {
 		requests:    sync.Pool{New: newRequest},
 		hold:        t.hold,
 		writer: &writer{
-			connect: connector(writerCache), name: FileName, rest: t.rest, notify: watch.notify, checkpoints: checkpoints,
+			connect: connector(writerCache), name: FileName, rest: t.rest, notify: watch.Notify, checkpoints: checkpoints,
 			queue: make(chan *request, groupBatches), done: make(chan struct{}),
 		},
 	}
@@ -241,7 +241,7 @@ func (e *engine) read(ctx context.Context, op string, f func(*conn) error) error
 }
 
 // Committed looks for the commits of other processes every 100 ms, while someone is subscribed.
-func (e *engine) Committed() (<-chan struct{}, func()) { return e.watch.subscribe() }
+func (e *engine) Committed() (<-chan struct{}, func()) { return e.watch.Subscribe() }
 
 // Close copies the write-ahead log into the file, unless another process still uses it.
 func (e *engine) Close() error {
@@ -253,7 +253,7 @@ func (e *engine) Close() error {
 	e.closed = true
 	close(e.writer.queue)
 	<-e.writer.done
-	e.watch.close()
+	e.watch.Close()
 	e.readers.close()
 	e.checkpoints.close()
 	return nil
