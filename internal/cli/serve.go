@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"path/filepath"
+	"runtime"
 	"runtime/debug"
 	"strings"
 	"time"
@@ -102,8 +103,15 @@ func (v serve) Run(ctx context.Context, std IO) (err error) {
 	}
 	fmt.Fprint(std.Out, l.ready(), banner)
 	log.InfoContext(ctx, "serving", "url", l.url(), "version", tenantry.Version(), "store", v.Store, "data", v.Data, "issuers", len(issuers))
-	debug.FreeOSMemory() // starting took more than serving needs
+	settle()
 	return l.serve(ctx, handler, log)
+}
+
+// settle gives back what starting took and serving doesn't need.
+func settle() {
+	runtime.GC() // pools are empty after the second collection
+	debug.FreeOSMemory()
+	forgetProgram()
 }
 
 // check returns what the flags can't say each for itself.
