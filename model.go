@@ -62,14 +62,15 @@ func (a *App) Reach(ctx context.Context, code tenant.Code, at driver.Position) e
 	return a.upkeep.Wait(ctx, code, at)
 }
 
-// CatchUp returns when the read model has everything that was committed before the call. It fails as Reach does.
+// CatchUp returns when the read model has everything that was committed before the call, also where the feed follows commits. It fails as
+// Reach does.
 func (a *App) CatchUp(ctx context.Context) error {
 	across, err := a.store.Across(ctx, scope.NewSystem("", scope.Actor{UserID: "system"}, "catch up", nil))
 	if err != nil {
 		return err
 	}
-	end, err := across.End(ctx)
-	if err != nil {
+	end, err := across.Advance(ctx)
+	if err != nil || end == "" {
 		return err
 	}
 	return a.Reach(ctx, tenant.Code{}, end)
