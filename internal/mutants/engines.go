@@ -236,4 +236,11 @@ var inEngines = []mutant{
 		new:  "func (w *writer) settle() {\n\tw.conn.exec(\"COMMIT\")\n\tw.conn.rollback()",
 		test: []string{"-run", "TestRelational", "./storage/sqlite"},
 	},
+	{
+		name: "a transaction larger than the cache logs pages before its commit",
+		file: "storage/sqlite/conn.go",
+		old:  `"PRAGMA cache_spill = FALSE"`,
+		new:  `"PRAGMA cache_spill = TRUE"`,
+		test: []string{"-run", "TestLogForgets", "./storage/sqlite"},
+	},
 }

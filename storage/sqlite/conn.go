@@ -40,7 +40,8 @@ func connect(path string, s settings) (*conn, error) {
 	}
 	c := &conn{Conn: raw, prepared: make(map[string]*sqlite3.Stmt)}
 	pragmas := []string{
-		"PRAGMA synchronous = FULL", // logFile rests on it
+		"PRAGMA synchronous = FULL",  // logFile rests on it,
+		"PRAGMA cache_spill = FALSE", // and on it that pages are logged by a commit, which syncs them, and never before
 		"PRAGMA temp_store = MEMORY",
 		"PRAGMA wal_autocheckpoint = 0", // the checkpointer's work
 		"PRAGMA cache_size = -" + strconv.Itoa(s.cache),

@@ -3,9 +3,12 @@ package sqlite
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
+	"os"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/ncruces/go-sqlite3/vfs"
 )
@@ -148,5 +151,57 @@ func TestLogOnAFullDisk(t *testing.T) {
 	synced(t, f)
 	if d.bytes[4999] != 3 {
 		t.Error("a commit that has space was not written")
+	}
+}
+
+// TestLogForgetsWhatWasRolledBack checks that a transaction that is larger than the cache, and rolled back, leaves nothing gathered that is
+// written over the commits of another connection.
+func TestLogForgetsWhatWasRolledBack(t *testing.T) {
+	path, err := create(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	open := func() *conn {
+		c, err := connect(path, settings{cache: 64, busy: time.Second})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { c.close() })
+		return c
+	}
+	run := func(c *conn, query string) {
+		t.Helper()
+		if err := c.Exec(query); err != nil {
+			t.Fatal(err)
+		}
+	}
+	rows := func(n int) string {
+		return fmt.Sprintf("WITH RECURSIVE n(i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n WHERE i < %d) INSERT INTO t (text) SELECT hex(randomblob(400)) FROM n;", n)
+	}
+	ours, other := open(), open()
+	run(ours, "PRAGMA journal_mode = WAL; CREATE TABLE t (id INTEGER PRIMARY KEY, text TEXT);"+rows(10))
+	logged := func() int64 {
+		info, err := os.Stat(path + "-wal")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return info.Size()
+	}
+	before := logged()
+	run(ours, "BEGIN IMMEDIATE;"+rows(2000))
+	if n := logged(); n != before {
+		t.Errorf("the log grew from %d to %d bytes before the commit", before, n)
+	}
+	run(ours, "ROLLBACK")
+	for range 20 {
+		run(other, rows(20))
+	}
+	run(ours, rows(1))
+	last := open()
+	if n, err := last.integer("SELECT count(*) FROM t"); err != nil || n != 411 {
+		t.Errorf("%d rows, %v", n, err)
+	}
+	if n, err := last.integer("SELECT integrity_check = 'ok' FROM pragma_integrity_check"); err != nil || n != 1 {
+		t.Errorf("the file is damaged: %v", err)
 	}
 }
