@@ -74,6 +74,9 @@ func run(ctx context.Context, out io.Writer, pattern string) (err error) {
 	if survivors > 0 {
 		return fmt.Errorf("%d of %d survived", survivors, count)
 	}
+	if count == 0 {
+		return fmt.Errorf("there is no planted bug whose name matches %q", pattern)
+	}
 	fmt.Fprintf(out, "mutants: all %d caught\n", count)
 	return nil
 }
