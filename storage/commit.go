@@ -51,7 +51,7 @@ func (v View) repair(ctx context.Context, writes []driver.Write) (driver.Positio
 
 func (v View) commitIf(ctx context.Context, writes, conditions []driver.Write) (driver.Position, error) {
 	began := v.store.began()
-	position, err := v.store.engine.Commit(ctx, driver.Batch{Writes: append(writes, conditions...)})
+	position, err := v.engine().Commit(ctx, driver.Batch{Writes: append(writes, conditions...)})
 	if lost, ok := errors.AsType[*driver.Conflict](err); ok && lost.Write >= len(writes) {
 		err = paused()
 	}

@@ -32,6 +32,7 @@ type Store struct {
 	shared  func(record.EntityType) bool
 	observe func(op string, took time.Duration, err error)
 	notice  notice
+	walled  driver.Walled // the engine, where it can have a wall of its own between tenants
 }
 
 // Open opens the store that src names. The caller closes it. It fails with fault.Unavailable where the store can't be
@@ -42,6 +43,7 @@ func Open(ctx context.Context, src driver.Source, opts Options) (*Store, error) 
 		return nil, err
 	}
 	s := &Store{engine: engine, name: src.Name(), shared: opts.Shared, observe: opts.Observe}
+	s.walled, _ = engine.(driver.Walled)
 	if s.shared == nil {
 		s.shared = func(record.EntityType) bool { return false }
 	}

@@ -27,6 +27,14 @@ func (s *Store) In(sc scope.Scope) (View, error) {
 // Scope returns the Scope whose records v shows.
 func (v View) Scope() scope.Scope { return v.sc }
 
+// engine returns the engine, behind its own wall between tenants where it has one.
+func (v View) engine() driver.Engine {
+	if v.store.walled == nil {
+		return v.store.engine
+	}
+	return v.store.walled.Within(v.sc.Tenant())
+}
+
 // admit checks that the scope covers a partition, for reading.
 func (v View) admit(p record.Partition) error {
 	if v.store == nil || p.Tenant() != v.sc.Tenant() || p.PK() == "" {
@@ -76,7 +84,7 @@ func (v View) row(ctx context.Context, c driver.Collection, key record.Key, vers
 
 func (v View) get(ctx context.Context, ref driver.Ref) (*record.Record, error) {
 	began := v.store.began()
-	rec, err := v.store.engine.Get(ctx, ref)
+	rec, err := v.engine().Get(ctx, ref)
 	v.store.done("get", began, err)
 	if err != nil || rec == nil {
 		return nil, err
@@ -143,7 +151,7 @@ func (v View) batch(ctx context.Context, refs []driver.Ref) ([]*record.Record, e
 	for len(refs) > 0 {
 		n := min(len(refs), driver.MaxBatch)
 		began := v.store.began()
-		recs, err := v.store.engine.BatchGet(ctx, refs[:n])
+		recs, err := v.engine().BatchGet(ctx, refs[:n])
 		v.store.done("batch_get", began, err)
 		if err != nil {
 			return nil, err
@@ -190,7 +198,7 @@ func (v View) list(ctx context.Context, q Query, pk string) ([]*record.Record, e
 		r.After = q.After
 	}
 	began := v.store.began()
-	recs, err := v.store.engine.Range(ctx, r)
+	recs, err := v.engine().Range(ctx, r)
 	v.store.done("range", began, err)
 	if err != nil {
 		return nil, err

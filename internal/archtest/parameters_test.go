@@ -10,17 +10,18 @@ import (
 
 // textTenants lists where a tenant or a partition key may stand as text in the exported API, and why that reaches no data.
 var textTenants = map[string]string{
-	"record.SplitPK pk":           "takes a text apart and gives access to nothing",
-	"record.ParseKey pk":          "refuses a key of another tenant than its Scope's",
-	"record.Record.PK":            "a row as it was read; requests name records by Key",
-	"record.Record.TenantCode":    "a row as it was read; requests name records by Key",
-	"guard.Mentions.PKs":          "what a request names, for the guard to compare with what its caller may use",
-	"route.Operation.PathTenant":  "names a parameter of a path, not a tenant",
-	"tenants.ParseRef pk":         "takes the path of a route apart and gives access to nothing",
-	"storage/driver.Ref.PK":       "the engine seam, which only package storage holds",
-	"storage/driver.Range.PK":     "the engine seam, which only package storage holds",
-	"client.Which.PK":             "what an operator names, for the server to compare with what waits",
-	"storage/driver.Tx.As tenant": "the engine seam, which only package storage hands out",
+	"record.SplitPK pk":                  "takes a text apart and gives access to nothing",
+	"record.ParseKey pk":                 "refuses a key of another tenant than its Scope's",
+	"record.Record.PK":                   "a row as it was read; requests name records by Key",
+	"storage/dynamodb.Config.TenantRole": "names the role of all tenants' sessions, not a tenant",
+	"record.Record.TenantCode":           "a row as it was read; requests name records by Key",
+	"guard.Mentions.PKs":                 "what a request names, for the guard to compare with what its caller may use",
+	"route.Operation.PathTenant":         "names a parameter of a path, not a tenant",
+	"tenants.ParseRef pk":                "takes the path of a route apart and gives access to nothing",
+	"storage/driver.Ref.PK":              "the engine seam, which only package storage holds",
+	"storage/driver.Range.PK":            "the engine seam, which only package storage holds",
+	"client.Which.PK":                    "what an operator names, for the server to compare with what waits",
+	"storage/driver.Tx.As tenant":        "the engine seam, which only package storage hands out",
 
 	"storage/dynamodb/changelog.Owns pk": "says whose the rows of a partition are and gives access to nothing",
 }

@@ -145,7 +145,11 @@ func (v *serve) check() error {
 	if problems != nil {
 		return fault.Invalid("cli.serve", problems...)
 	}
-	return nil
+	if err := v.engine.check(); err != nil {
+		return err
+	}
+	_, err := v.masterKey()
+	return err
 }
 
 func (v *serve) setDefaults() {

@@ -68,10 +68,11 @@ func (t tables) config(types []entity.Type) (dynamodb.Config, error) {
 
 // engine says which engine keeps the data, and where that isn't the data directory's.
 type engine struct {
-	Store     string `group:"where" enum:"sqlite,memory,postgres,dynamodb" default:"sqlite" help:"sqlite; memory, which forgets everything at the end; postgres or dynamodb, which several servers share. Defaults to sqlite."`
-	StoreURL  string `name:"store-url" env:"TENANTRY_STORE_URL" group:"where" placeholder:"URL" help:"With postgres: postgres://user@host:5432/database. With a password better in the environment, where other users don't see it."`
-	ReadModel string `name:"read-model" env:"TENANTRY_READ_MODEL" group:"where" placeholder:"WHERE" help:"With memory or dynamodb: the database of the read model, a URL of PostgreSQL, or with memory a directory. Defaults to none; sqlite and postgres hold it themselves."`
-	Blobs     string `group:"where" placeholder:"WHERE" help:"With dynamodb: where attributes above 32 KiB are, a directory or s3://BUCKET. Defaults to the items themselves."`
+	Store      string `group:"where" enum:"sqlite,memory,postgres,dynamodb" default:"sqlite" help:"sqlite; memory, which forgets everything at the end; postgres or dynamodb, which several servers share. Defaults to sqlite."`
+	StoreURL   string `name:"store-url" env:"TENANTRY_STORE_URL" group:"where" placeholder:"URL" help:"With postgres: postgres://user@host:5432/database. With a password better in the environment, where other users don't see it."`
+	ReadModel  string `name:"read-model" env:"TENANTRY_READ_MODEL" group:"where" placeholder:"WHERE" help:"With memory or dynamodb: the database of the read model, a URL of PostgreSQL, or with memory a directory. Defaults to none; sqlite and postgres hold it themselves."`
+	TenantRole string `name:"tenant-role" env:"TENANTRY_TENANT_ROLE" group:"where" placeholder:"ARN" help:"With dynamodb: an IAM role; what a tenant asks for is done in a session of it that AWS keeps to the tenant's partitions. See tenantry policy trust. Defaults to none."`
+	Blobs      string `group:"where" placeholder:"WHERE" help:"With dynamodb: where attributes above 32 KiB are, a directory or s3://BUCKET. Defaults to the items themselves."`
 	tables
 }
 
@@ -93,7 +94,7 @@ func (e engine) source(ctx context.Context, dir string, types []entity.Type, log
 		if err != nil {
 			return driver.Source{}, err
 		}
-		cfg.Log = log
+		cfg.Log, cfg.TenantRole = log, e.TenantRole
 		cfg.Blobs, err = e.blobs(ctx)
 		return dynamodb.At(cfg), err
 	default:
@@ -143,29 +144,36 @@ func (e engine) check() error {
 	case e.Store == "dynamodb" && !isPostgres(e.ReadModel), e.Store == "memory" && strings.Contains(e.ReadModel, "://") && !isPostgres(e.ReadModel):
 		add("--read-model", "is a URL of PostgreSQL, as postgres://user@host:5432/database, or with --store memory a directory")
 	}
-	if e.Store != "dynamodb" && (e.TablePrefix != "" || e.DynamoDBEndpoint != "" || e.Blobs != "") {
-		add("--table-prefix, --dynamodb-endpoint, --blobs", "go with --store dynamodb")
+	if e.Store != "dynamodb" && (e.TablePrefix != "" || e.DynamoDBEndpoint != "" || e.Blobs != "" || e.TenantRole != "") {
+		add("--table-prefix, --dynamodb-endpoint, --blobs, --tenant-role", "go with --store dynamodb")
+	}
+	if bucket, _ := strings.CutPrefix(e.Blobs, "s3://"); strings.Contains(bucket, "://") || bucket != e.Blobs && (bucket == "" || strings.Contains(bucket, "/")) {
+		add("--blobs", "is a directory, or s3:// and the name of a bucket")
+	}
+	if e.TenantRole != "" && !strings.HasPrefix(e.TenantRole, "arn:") {
+		add("--tenant-role", "is a role's ARN, as arn:aws:iam::123456789012:role/shop-tenant")
 	}
 	if problems != nil {
 		return fault.Invalid("cli", problems...)
+	}
+	if e.Store == "dynamodb" {
+		_, err := e.config(nil)
+		return err
 	}
 	return nil
 }
 
 // blobs returns where large attributes are, nil for the items themselves.
 func (e engine) blobs(ctx context.Context) (dynamodb.BlobStore, error) {
-	bucket, isBucket := strings.CutPrefix(e.Blobs, "s3://")
-	switch {
+	switch bucket, isBucket := strings.CutPrefix(e.Blobs, "s3://"); {
 	case e.Blobs == "":
 		return nil, nil
-	case isBucket && bucket != "" && !strings.Contains(bucket, "/"):
+	case isBucket:
 		env, err := config.LoadDefaultConfig(ctx)
 		if err != nil {
 			return nil, fault.Wrap(err, fault.Unavailable, "cli", "the AWS configuration of this process can't be read; check its environment and ~/.aws")
 		}
 		return dynamodb.S3(s3.NewFromConfig(env), bucket), nil
-	case strings.Contains(e.Blobs, "://"):
-		return nil, fault.Invalid("cli", fault.Field{Field: "--blobs", Problem: "is a directory, or s3:// and the name of a bucket"})
 	}
 	return dynamodb.Directory(e.Blobs), nil
 }

@@ -172,12 +172,14 @@ func (v tablesCheck) print(std IO, problems []dynamodb.Problem) error {
 
 // policyVerb are the verbs that print what a database's own access control should say.
 type policyVerb struct {
-	DynamoDB policyDynamoDB `cmd:"" name:"dynamodb" help:"Print the IAM policy for sessions of one tenant."`
+	DynamoDB policyDynamoDB `cmd:"" name:"dynamodb" help:"Print the IAM policy for sessions of one tenant, or of each."`
+	Trust    policyTrust    `cmd:"" help:"Print who may begin sessions of tenants: the trust policy of their role."`
 }
 
 type policyDynamoDB struct {
-	Tenant   code         `required:"" placeholder:"CODE" help:"The tenant whose records the session reads and writes."`
-	Entities []entityType `required:"" placeholder:"TYPE,..." help:"The entity types that it reads and writes."`
+	Tenant   code         `xor:"whose" required:"" placeholder:"CODE" help:"The tenant whose records the session reads and writes."`
+	Each     bool         `xor:"whose" required:"" help:"For the role that --tenant-role names to the server: each session reads and writes the records of the tenant in its tag."`
+	Entities []entityType `required:"" placeholder:"TYPE,..." help:"The entity types that it reads and writes; with --each beside those of the built-in modules."`
 	Region   string       `required:"" env:"TENANTRY_REGION,AWS_REGION" placeholder:"REGION" help:"The region of the tables, as eu-central-1."`
 	Account  string       `required:"" placeholder:"ID" help:"The AWS account, twelve digits."`
 	Cloud    string       `default:"aws" placeholder:"NAME" help:"The first word of ARNs. Defaults to aws."`
@@ -193,7 +195,8 @@ func (policyDynamoDB) Help() string {
 
 // Run runs the verb.
 func (v policyDynamoDB) Run(std IO) error {
-	cfg, err := v.config(tenantry.Declarations())
+	declared := tenantry.Declarations()
+	cfg, err := v.config(declared)
 	if err != nil {
 		return err
 	}
@@ -201,7 +204,39 @@ func (v policyDynamoDB) Run(std IO) error {
 	for _, t := range v.Entities {
 		types = append(types, t.EntityType)
 	}
-	text, err := dynamodb.Policy(cfg, dynamodb.Place{Cloud: v.Cloud, Region: v.Region, Account: v.Account}, v.Tenant.Code, types...)
+	at := dynamodb.Place{Cloud: v.Cloud, Region: v.Region, Account: v.Account}
+	if !v.Each {
+		text, err := dynamodb.Policy(cfg, at, v.Tenant.Code, types...)
+		if err != nil {
+			return err
+		}
+		return raw(std.Out, text)
+	}
+	for _, t := range declared {
+		types = append(types, t.Name)
+	}
+	text, err := dynamodb.RolePolicy(cfg, at, types...)
+	if err != nil {
+		return err
+	}
+	return raw(std.Out, text)
+}
+
+type policyTrust struct {
+	Principal string `required:"" placeholder:"ARN" help:"Who the server is, as arn:aws:iam::123456789012:role/shop-server."`
+}
+
+// Help implements kong.HelpProvider.
+func (policyTrust) Help() string {
+	return `Give the text to the role of tenants' sessions, beside what "tenantry policy dynamodb --each" prints, and the role's ARN to the server as
+--tenant-role. Nothing is called. Example:
+
+    tenantry policy trust --principal arn:aws:iam::123456789012:role/shop-server`
+}
+
+// Run runs the verb.
+func (v policyTrust) Run(std IO) error {
+	text, err := dynamodb.TrustPolicy(v.Principal)
 	if err != nil {
 		return err
 	}

@@ -21,7 +21,7 @@ func model(t *testing.T) *kong.Application {
 // TestVerbs holds what the contract asks of every verb: flags that can be set by the environment, help with an example, and
 // --json where data is printed.
 func TestVerbs(t *testing.T) {
-	noData := []string{"serve", "token", "backup", "restore", "completion", "policy dynamodb", "sync rules remove"} // a policy is JSON
+	noData := []string{"serve", "token", "backup", "restore", "completion", "policy dynamodb", "policy trust", "sync rules remove"} // a policy is JSON
 	for _, verb := range model(t).Leaves(true) {
 		if !strings.Contains(verb.Detail, "Example") || !strings.Contains(verb.Detail, "\n    tenantry "+verb.Path()) && !strings.Contains(verb.Detail, "(tenantry "+verb.Path()) {
 			t.Errorf("the help of %s has no example of it", verb.Path())

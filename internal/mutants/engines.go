@@ -24,6 +24,20 @@ var inEngines = []mutant{
 		test: []string{"-run", "TestPolicy", "./storage/dynamodb"},
 	},
 	{
+		name: "what is done for a Scope is not done in its tenant's session",
+		file: "storage/view.go",
+		old:  "return v.store.walled.Within(v.sc.Tenant())",
+		new:  "return v.store.engine",
+		test: []string{"-run", "TestSessionsOfTenants", "./storage/dynamodb"},
+	},
+	{
+		name: "another tenant's row is reached by the process itself",
+		file: "storage/dynamodb/session.go",
+		old:  "slices.ContainsFunc(rows, systems)",
+		new:  `slices.ContainsFunc(rows, func(r driver.Ref) bool { return systems(r) || !strings.Contains(r.PK, "#"+c.of.String()) })`,
+		test: []string{"-run", "TestAnotherTenantsSession", "./storage/dynamodb"},
+	},
+	{
 		name: "a policy allows a request without keys",
 		file: "storage/dynamodb/policy.go",
 		old:  `{"dynamodb:LeadingKeys": "false"}`,

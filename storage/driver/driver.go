@@ -18,6 +18,7 @@ import (
 	"github.com/tenantry/tenantry/fault"
 	"github.com/tenantry/tenantry/internal/scope"
 	"github.com/tenantry/tenantry/record"
+	"github.com/tenantry/tenantry/tenant"
 )
 
 // Collection is one of the four places a row stands in.
@@ -210,6 +211,13 @@ type KeyFeed interface {
 type Advancer interface {
 	// Advance returns the end of the feed once it shows everything that was committed before the call. It waits until ctx ends.
 	Advance(ctx context.Context) (Position, error)
+}
+
+// Walled is implemented by engines that can have a wall of their own between tenants, beside package storage's.
+type Walled interface {
+	// Within returns the engine for what is done for a Scope of a tenant, which stays behind the wall; the engine itself where there is none.
+	// What it returns is not closed.
+	Within(of tenant.Code) Engine
 }
 
 // Backuper is implemented by engines that can copy themselves to a file while they are used.

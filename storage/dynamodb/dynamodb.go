@@ -14,7 +14,8 @@
 // The change feed follows DynamoDB Streams: Commit returns no position, and a change appears in the feed within seconds,
 // not at once. Storagetest knows this as the gap ImmediateFeed.
 //
-// Credentials that can be handed to one tenant's session are limited by a [Policy]. The choices made here are explained
+// AWS's own access control is a second wall behind Scopes: calls for a Scope are made in a session of its tenant where there is a [Config.TenantRole], and
+// credentials that can be handed to one tenant's session are limited by a [Policy]. The choices made here are explained
 // in docs/adr/0010-dynamodb.md.
 package dynamodb
 
@@ -35,6 +36,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodbstreams"
+	"github.com/aws/aws-sdk-go-v2/service/sts"
 	"github.com/aws/smithy-go/logging"
 
 	"github.com/tenantry/tenantry/fault"
@@ -54,6 +56,12 @@ type Config struct {
 
 	// Credentials default to those of the AWS environment.
 	Credentials aws.CredentialsProvider
+
+	// TenantRole is the ARN of an IAM role, as arn:aws:iam::123456789012:role/shop-tenant. What is done for a Scope is then done in a session of
+	// this role that has the tenant's code as its tag "tenant", so that AWS refuses another tenant's partitions: see [RolePolicy] and [TrustPolicy]. What
+	// crosses tenants, what the common tenant has, and commits that carry rows of the system beside the tenant's own are done with Credentials.
+	// Defaults to none: everything is.
+	TenantRole string
 
 	// Module returns the module of an entity type, [a-z0-9_.]+. Defaults to the entity type's name in lower case.
 	Module func(entityType string) string
@@ -96,6 +104,7 @@ type engine struct {
 var (
 	_ driver.KeyFeed  = (*engine)(nil)
 	_ driver.Advancer = (*engine)(nil)
+	_ driver.Walled   = (*engine)(nil)
 )
 
 func open(ctx context.Context, cfg Config) (*engine, error) {
@@ -118,7 +127,8 @@ type server struct {
 	cfg     Config
 	db      *dynamodb.Client
 	streams *dynamodbstreams.Client
-	close   func() // releases idle connections
+	roles   *sessions // nil without a TenantRole
+	close   func()    // releases idle connections
 }
 
 const (
@@ -168,10 +178,15 @@ func connect(ctx context.Context, cfg Config) (server, error) {
 		client.Transport = cfg.transport(transport)
 	}
 	env.HTTPClient = client
+	s := server{cfg: cfg, close: transport.CloseIdleConnections}
+	if cfg.TenantRole != "" {
+		s.roles = newSessions(sts.NewFromConfig(env), cfg.TenantRole)
+	}
 	if cfg.Endpoint != "" {
 		env.BaseEndpoint = &cfg.Endpoint
 	}
-	return server{cfg: cfg, db: dynamodb.NewFromConfig(env), streams: dynamodbstreams.NewFromConfig(env), close: transport.CloseIdleConnections}, nil
+	s.db, s.streams = dynamodb.NewFromConfig(env), dynamodbstreams.NewFromConfig(env)
+	return s, nil
 }
 
 // newRetryer returns how reads are tried again; commits have their own way.

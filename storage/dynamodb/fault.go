@@ -9,6 +9,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws/retry"
 	"github.com/aws/aws-sdk-go-v2/aws/signer/v4"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+	"github.com/aws/aws-sdk-go-v2/service/sts"
 	"github.com/aws/smithy-go"
 
 	"github.com/tenantry/tenantry/fault"
@@ -75,6 +76,9 @@ func translate(ctx context.Context, err error, op string) error {
 	if known, ok := errors.AsType[*fault.Error](err); ok {
 		return known
 	}
+	if sessionless(err) {
+		return fault.Wrap(err, fault.Unavailable, op, "AWS gives this process no session in the role of tenants; check the role's name, its trust policy (tenantry policy trust), and that this process may assume it")
+	}
 	if _, ok := errors.AsType[*types.ResourceNotFoundException](err); ok {
 		return fault.Wrap(err, fault.Unavailable, op, "a table of this store is missing; create it with tenantry tables create, and see tenantry tables check")
 	}
@@ -89,6 +93,15 @@ func translate(ctx context.Context, err error, op string) error {
 		return fault.Wrap(err, fault.Internal, op, "DynamoDB refused a call; its cause is in the log")
 	}
 	return fault.Wrap(err, fault.Unavailable, op, "DynamoDB can't be called; check the region, the credentials and the endpoint")
+}
+
+// sessionless reports whether a call was not sent because its session was not to be had.
+func sessionless(err error) bool {
+	op, ok := errors.AsType[*smithy.OperationError](err)
+	for ok && op.ServiceID != sts.ServiceID {
+		op, ok = errors.AsType[*smithy.OperationError](op.Err)
+	}
+	return ok
 }
 
 func busy(err error, op string) error {

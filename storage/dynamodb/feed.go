@@ -155,7 +155,7 @@ func (e *engine) Changes(ctx context.Context, after driver.Position, limit int) 
 		for i, entry := range entries {
 			refs[i] = commandOf(l, entry)
 		}
-		commands, err := e.batchGet(ctx, l, refs)
+		commands, err := (caller{engine: e}).batchGet(ctx, l, refs)
 		if err != nil {
 			return nil, err
 		}

@@ -3,6 +3,7 @@ package dynamodb
 import (
 	"bytes"
 	"encoding/json"
+	"strings"
 
 	"github.com/tenantry/tenantry/fault"
 	"github.com/tenantry/tenantry/record"
@@ -27,6 +28,36 @@ func Policy(cfg Config, at Place, of tenant.Code, entityTypes ...record.EntityTy
 	if of.IsZero() {
 		return nil, fault.New(fault.TenantRequired, "dynamodb.Policy", "a policy is one tenant's; name it")
 	}
+	return cfg.policy(at, of.String(), entityTypes)
+}
+
+// RolePolicy returns the text of the IAM policy of a [Config.TenantRole]: what [Policy] allows one tenant, it allows each session to the tenant of
+// its tag. A session without the tag may do nothing. The entity types of the built-in modules must be among those that are named, else the server
+// can't reach them. It fails as Policy does.
+func RolePolicy(cfg Config, at Place, entityTypes ...record.EntityType) ([]byte, error) {
+	return cfg.policy(at, "${aws:PrincipalTag/"+tenantTag+"}", entityTypes)
+}
+
+// TrustPolicy returns the text that says who may begin sessions of a [Config.TenantRole]: the principal with an ARN, which is that of
+// the servers, and only with a tenant's tag and no other. It fails with fault.InvalidRequest for what is no ARN.
+func TrustPolicy(principal string) ([]byte, error) {
+	if !strings.HasPrefix(principal, "arn:") || strings.ContainsAny(principal, "*? ") {
+		return nil, fault.New(fault.InvalidRequest, "dynamodb.TrustPolicy", "who begins sessions of tenants is named by an ARN, as arn:aws:iam::123456789012:role/shop-server")
+	}
+	return policy{Version: policyVersion, Statement: []statement{{
+		Sid:       "TenantSessions",
+		Effect:    "Allow",
+		Principal: map[string]string{"AWS": principal},
+		Action:    []string{"sts:AssumeRole", "sts:TagSession"},
+		Condition: map[string]map[string]any{
+			"Null":                      {"aws:RequestTag/" + tenantTag: "false"},
+			"ForAllValues:StringEquals": {"aws:TagKeys": []string{tenantTag}},
+		},
+	}}}.text()
+}
+
+// policy returns a policy for whom a code, or what IAM puts in its place, names.
+func (cfg Config) policy(at Place, of string, entityTypes []record.EntityType) ([]byte, error) {
 	if at.Region == "" || at.Account == "" || !validPrefix.MatchString(cfg.Prefix) || len(entityTypes) == 0 {
 		return nil, fault.New(fault.InvalidRequest, "dynamodb.Policy", "a policy needs the prefix of the tables, a region, an account and entity types")
 	}
@@ -50,18 +81,10 @@ func Policy(cfg Config, at Place, of tenant.Code, entityTypes ...record.EntityTy
 			tables = append(tables, t.name)
 		}
 	}
-	doc := policy{Version: "2012-10-17", Statement: []statement{
+	return policy{Version: policyVersion, Statement: []statement{
 		at.statement("TenantRecords", tables, ownKeys(of, names)),
 		at.statement("TenantBookkeeping", []string{server{cfg: cfg}.systemTable()}, ownKeys(of, keptWords)),
-	}}
-	var out bytes.Buffer
-	enc := json.NewEncoder(&out)
-	enc.SetEscapeHTML(false)
-	enc.SetIndent("", "  ")
-	if err := enc.Encode(doc); err != nil {
-		return nil, fault.Wrap(err, fault.Internal, "dynamodb.Policy", "the policy can't be written as JSON")
-	}
-	return out.Bytes(), nil
+	}}.text()
 }
 
 // keptWords begin the partitions in which the system keeps what one tenant's publishes carry with them: see docs/adr/0006-what-the-system-keeps.md.
@@ -69,9 +92,9 @@ var keptWords = []string{"ANSWER", "CODE", "PARTITIONS", "RECEIPT"}
 
 // ownKeys returns the patterns of a tenant's partitions. The word before the tenant is spelt out: * stands for # too, so that *#acme would
 // be PRODUCT#bravo#acme as well.
-func ownKeys(of tenant.Code, words []string) (patterns []string) {
+func ownKeys(of string, words []string) (patterns []string) {
 	for _, word := range words {
-		own := word + record.Separator + of.String()
+		own := word + record.Separator + of
 		patterns = append(patterns, own, own+record.Separator+"*")
 	}
 	return patterns
@@ -93,6 +116,8 @@ func (at Place) statement(sid string, tables, keys []string) statement {
 	return s
 }
 
+const policyVersion = "2012-10-17"
+
 type policy struct {
 	Version   string
 	Statement []statement
@@ -101,7 +126,19 @@ type policy struct {
 type statement struct {
 	Sid       string
 	Effect    string
+	Principal map[string]string `json:",omitempty"`
 	Action    []string
-	Resource  []string
+	Resource  []string `json:",omitempty"`
 	Condition map[string]map[string]any
+}
+
+func (p policy) text() ([]byte, error) {
+	var out bytes.Buffer
+	enc := json.NewEncoder(&out)
+	enc.SetEscapeHTML(false)
+	enc.SetIndent("", "  ")
+	if err := enc.Encode(p); err != nil {
+		return nil, fault.Wrap(err, fault.Internal, "dynamodb.Policy", "the policy can't be written as JSON")
+	}
+	return out.Bytes(), nil
 }

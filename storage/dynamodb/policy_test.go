@@ -1,47 +1,14 @@
 package dynamodb
 
 import (
-	"encoding/json"
-	"regexp"
-	"slices"
 	"strings"
 	"testing"
 
 	"github.com/tenantry/tenantry/fault"
 	"github.com/tenantry/tenantry/record"
+	"github.com/tenantry/tenantry/storage/dynamodb/dynamodbtest"
 	"github.com/tenantry/tenantry/tenant"
 )
-
-// allows evaluates a policy as IAM does, for what a policy of this package has: a request of an action on a table with the
-// partition keys that it names, none for a scan.
-func allows(t *testing.T, doc []byte, action, table string, keys ...string) bool {
-	t.Helper()
-	var p policy
-	dec := json.NewDecoder(strings.NewReader(string(doc)))
-	dec.DisallowUnknownFields()
-	if err := dec.Decode(&p); err != nil || p.Version != "2012-10-17" || len(p.Statement) == 0 {
-		t.Fatalf("no policy: %s, %v", doc, err)
-	}
-	return slices.ContainsFunc(p.Statement, func(s statement) bool {
-		if s.Effect != "Allow" || len(s.Condition) != 2 || !slices.Contains(s.Action, action) ||
-			!slices.Contains(s.Resource, "arn:aws:dynamodb:eu-central-1:123456789012:table/"+table) {
-			return false
-		}
-		if s.Condition["Null"]["dynamodb:LeadingKeys"] == "false" && len(keys) == 0 {
-			return false
-		}
-		patterns := s.Condition["ForAllValues:StringLike"]["dynamodb:LeadingKeys"].([]any)
-		for _, key := range keys {
-			if !slices.ContainsFunc(patterns, func(pattern any) bool {
-				like := strings.ReplaceAll(strings.ReplaceAll(regexp.QuoteMeta(pattern.(string)), `\*`, `.*`), `\?`, `.`)
-				return regexp.MustCompile(`^` + like + `$`).MatchString(key)
-			}) {
-				return false
-			}
-		}
-		return true
-	})
-}
 
 func TestPolicy(t *testing.T) {
 	alph, err := tenant.Parse("alph")
@@ -51,6 +18,10 @@ func TestPolicy(t *testing.T) {
 	cfg, at := Config{Prefix: "prod-shop"}, Place{Region: "eu-central-1", Account: "123456789012"}
 	product, order := record.MustEntityType("PRODUCT"), record.MustEntityType("ORDER")
 	doc, err := Policy(cfg, at, alph, product, order)
+	if err != nil {
+		t.Fatal(err)
+	}
+	policy, err := dynamodbtest.ParsePolicy(doc)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -86,7 +57,7 @@ func TestPolicy(t *testing.T) {
 		{"PutItem", "prod-shop-tenantry-system", []string{"LAYOUT#common"}, false},
 		{"DeleteTable", "prod-shop-product-data", []string{"PRODUCT#alph"}, false},
 	} {
-		if got := allows(t, doc, "dynamodb:"+tc.action, tc.table, tc.keys...); got != tc.want {
+		if got := policy.Allows(tc.action, tc.table, tc.keys, ""); got != tc.want {
 			t.Errorf("%s of %q in %s: allowed %v, want %v", tc.action, tc.keys, tc.table, got, tc.want)
 		}
 	}
@@ -100,5 +71,56 @@ func TestPolicy(t *testing.T) {
 	}
 	if _, err := Policy(cfg, at, alph); fault.CodeOf(err) != fault.InvalidRequest {
 		t.Errorf("without entity types: %v", err)
+	}
+}
+
+func TestRolePolicy(t *testing.T) {
+	cfg, at := Config{Prefix: "prod-shop"}, Place{Region: "eu-central-1", Account: "123456789012"}
+	doc, err := RolePolicy(cfg, at, record.MustEntityType("PRODUCT"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	policy, err := dynamodbtest.ParsePolicy(doc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tc := range []struct {
+		tag, key string
+		want     bool
+	}{
+		{"alph", "PRODUCT#alph", true},
+		{"alph", "PRODUCT#alph#2026", true},
+		{"alph", "PRODUCT#alph##3", true},
+		{"beta", "PRODUCT#alph", false},
+		{"alph", "PRODUCT#alpha", false},
+		{"alph", "PRODUCT#beta#alph", false},
+		{"alph", "ORDER#alph", false},
+		{"*", "PRODUCT#alph", false},
+		{"", "PRODUCT#", false},
+		{"", "PRODUCT#alph", false},
+	} {
+		if got := policy.Allows("GetItem", "prod-shop-product-data", []string{tc.key}, tc.tag); got != tc.want {
+			t.Errorf("a session of %q at %q: allowed %v, want %v", tc.tag, tc.key, got, tc.want)
+		}
+	}
+	if policy.Allows("Scan", "prod-shop-product-data", nil, "alph") {
+		t.Error("a session may scan")
+	}
+	if _, err := RolePolicy(cfg, Place{}, record.MustEntityType("PRODUCT")); fault.CodeOf(err) != fault.InvalidRequest {
+		t.Errorf("without a place: %v", err)
+	}
+}
+
+func TestTrustPolicy(t *testing.T) {
+	doc, err := TrustPolicy("arn:aws:iam::123456789012:role/shop-server")
+	for _, want := range []string{`"sts:TagSession"`, `"AWS": "arn:aws:iam::123456789012:role/shop-server"`, `"aws:RequestTag/tenant": "false"`, `"aws:TagKeys"`} {
+		if err != nil || !strings.Contains(string(doc), want) {
+			t.Errorf("%s is missing: %s, %v", want, doc, err)
+		}
+	}
+	for _, everyone := range []string{"", "*", "arn:aws:iam::*:root", "123456789012"} {
+		if _, err := TrustPolicy(everyone); fault.CodeOf(err) != fault.InvalidRequest {
+			t.Errorf("of %q: %v", everyone, err)
+		}
 	}
 }

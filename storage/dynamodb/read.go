@@ -17,7 +17,7 @@ import (
 	"github.com/tenantry/tenantry/storage/driver"
 )
 
-func (e *engine) Get(ctx context.Context, ref driver.Ref) (*record.Record, error) {
+func (e caller) Get(ctx context.Context, ref driver.Ref) (*record.Record, error) {
 	l, err := e.enter(ctx, "dynamodb.Get")
 	if err != nil {
 		return nil, err
@@ -26,12 +26,12 @@ func (e *engine) Get(ctx context.Context, ref driver.Ref) (*record.Record, error
 	return e.get(ctx, l, ref)
 }
 
-func (e *engine) get(ctx context.Context, l *layout, ref driver.Ref) (*record.Record, error) {
+func (e caller) get(ctx context.Context, l *layout, ref driver.Ref) (*record.Record, error) {
 	table, err := e.table(ref.Collection, ref.PK)
 	if err != nil {
 		return nil, err
 	}
-	out, err := e.db.GetItem(ctx, &dynamodb.GetItemInput{TableName: &table, Key: l.keyOf(ref), ConsistentRead: aws.Bool(true)})
+	out, err := e.db.GetItem(ctx, &dynamodb.GetItemInput{TableName: &table, Key: l.keyOf(ref), ConsistentRead: aws.Bool(true)}, e.session(ref))
 	if err != nil {
 		return nil, translate(ctx, err, "dynamodb.Get")
 	}
@@ -59,7 +59,7 @@ func (e *engine) read(ctx context.Context, c driver.Collection, pk string, it it
 	return rec, err
 }
 
-func (e *engine) BatchGet(ctx context.Context, refs []driver.Ref) ([]*record.Record, error) {
+func (e caller) BatchGet(ctx context.Context, refs []driver.Ref) ([]*record.Record, error) {
 	l, err := e.enter(ctx, "dynamodb.BatchGet")
 	if err != nil {
 		return nil, err
@@ -71,7 +71,7 @@ func (e *engine) BatchGet(ctx context.Context, refs []driver.Ref) ([]*record.Rec
 // row names an item: no two refs of one table share it.
 type row struct{ table, pk, sk string }
 
-func (e *engine) batchGet(ctx context.Context, l *layout, refs []driver.Ref) ([]*record.Record, error) {
+func (e caller) batchGet(ctx context.Context, l *layout, refs []driver.Ref) ([]*record.Record, error) {
 	rows := make([]row, len(refs))
 	for i, ref := range refs {
 		table, err := e.table(ref.Collection, ref.PK)
@@ -80,7 +80,7 @@ func (e *engine) batchGet(ctx context.Context, l *layout, refs []driver.Ref) ([]
 		}
 		rows[i] = row{table, l.key(ref.PK, ref.SK), sortKey(ref)}
 	}
-	found, err := e.items(ctx, rows)
+	found, err := e.items(ctx, rows, e.session(refs...))
 	if err != nil {
 		return nil, err
 	}
@@ -96,7 +96,7 @@ func (e *engine) batchGet(ctx context.Context, l *layout, refs []driver.Ref) ([]
 }
 
 // items reads at most driver.MaxBatch rows, and asks again for those that the server had no capacity for.
-func (s server) items(ctx context.Context, rows []row) (map[row]item, error) {
+func (s server) items(ctx context.Context, rows []row, how ...func(*dynamodb.Options)) (map[row]item, error) {
 	asked := make(map[row]bool, len(rows))
 	request := make(map[string]types.KeysAndAttributes)
 	for _, r := range rows {
@@ -111,7 +111,7 @@ func (s server) items(ctx context.Context, rows []row) (map[row]item, error) {
 	}
 	found := make(map[row]item, len(asked))
 	for attempt := 0; len(request) > 0; {
-		out, err := s.db.BatchGetItem(ctx, &dynamodb.BatchGetItemInput{RequestItems: request})
+		out, err := s.db.BatchGetItem(ctx, &dynamodb.BatchGetItemInput{RequestItems: request}, how...)
 		if err != nil {
 			return nil, translate(ctx, err, "dynamodb.BatchGet")
 		}
@@ -138,7 +138,7 @@ func (s server) items(ctx context.Context, rows []row) (map[row]item, error) {
 	return found, nil
 }
 
-func (e *engine) Range(ctx context.Context, r driver.Range) ([]*record.Record, error) {
+func (e caller) Range(ctx context.Context, r driver.Range) ([]*record.Record, error) {
 	l, err := e.enter(ctx, "dynamodb.Range")
 	if err != nil {
 		return nil, err
@@ -152,13 +152,13 @@ func (e *engine) Range(ctx context.Context, r driver.Range) ([]*record.Record, e
 }
 
 // rows returns what r asks for. Where the partition is spread, its shards are read side by side and merged.
-func (e *engine) rows(ctx context.Context, l *layout, table string, r driver.Range) ([]*record.Record, error) {
+func (e caller) rows(ctx context.Context, l *layout, table string, r driver.Range) ([]*record.Record, error) {
 	if to := upper(r); to != "" && lower(r) >= to {
 		return nil, nil
 	}
 	var strands []*strand
 	for _, key := range l.keys(r.PK) {
-		strands = append(strands, &strand{engine: e, l: l, r: r, key: key, in: query(table, key, r), now: time.Now()})
+		strands = append(strands, &strand{caller: e, l: l, r: r, key: key, in: query(table, key, r), now: time.Now()})
 	}
 	var recs []*record.Record
 	for len(recs) < r.Limit {
@@ -182,7 +182,7 @@ func (e *engine) rows(ctx context.Context, l *layout, table string, r driver.Ran
 
 // strand is the rows of a range under one partition key, read as far as they are needed.
 type strand struct {
-	*engine
+	caller
 	l     *layout
 	r     driver.Range
 	key   string
@@ -213,7 +213,7 @@ func (s *strand) fill(ctx context.Context, needed int) error {
 	behind := upper(s.r)
 	for len(s.recs) == 0 && !s.ended {
 		s.in.Limit = aws.Int32(int32(min(needed+1, 10_000)))
-		out, err := s.db.Query(ctx, s.in)
+		out, err := s.db.Query(ctx, s.in, s.session(driver.Ref{Collection: s.r.Collection, PK: s.r.PK}))
 		if err != nil {
 			return translate(ctx, err, "dynamodb.Range")
 		}

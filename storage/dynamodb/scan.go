@@ -242,7 +242,7 @@ func (s server) partitionKeys(ctx context.Context, table string) ([]string, erro
 func (e *engine) partition(ctx context.Context, l *layout, c driver.Collection, p *pass, after driver.Ref, limit int) ([]*record.Record, error) {
 	of := p.partitions[0]
 	if !versioned(c) {
-		return e.rows(ctx, l, of.table, driver.Range{Collection: c, PK: of.pk, After: after.SK, IncludeDeleted: true, Limit: limit})
+		return (caller{engine: e}).rows(ctx, l, of.table, driver.Range{Collection: c, PK: of.pk, After: after.SK, IncludeDeleted: true, Limit: limit})
 	}
 	if p.keys == nil {
 		var err error

@@ -24,7 +24,7 @@ const (
 	maxBatch = 4 << 20
 )
 
-func (e *engine) Commit(ctx context.Context, b driver.Batch) (driver.Position, error) {
+func (e caller) Commit(ctx context.Context, b driver.Batch) (driver.Position, error) {
 	l, err := e.enter(ctx, "dynamodb.Commit")
 	if err != nil {
 		return "", err
@@ -214,15 +214,19 @@ func (c condition) update(table string, of driver.Collection, it item) *types.Up
 // transact makes the call until it has an answer that says whether the writes were made. An answer may be lost behind the
 // server; the same call again, with its token, is then answered as the first was. A server that has forgotten the token finds the
 // conditions broken by the writes themselves, so after a lost answer the rows say what became of it.
-func (e *engine) transact(ctx context.Context, l *layout, in *dynamodb.TransactWriteItemsInput, b driver.Batch) error {
-	lost := false
+func (e caller) transact(ctx context.Context, l *layout, in *dynamodb.TransactWriteItemsInput, b driver.Batch) error {
+	refs := make([]driver.Ref, len(b.Writes))
+	for i, w := range b.Writes {
+		refs[i] = driver.RefOf(w.Collection, w.Record)
+	}
+	session, lost := e.session(refs...), false
 	for attempt := 0; ; attempt++ {
 		if now, err := e.layout(ctx, "dynamodb.Commit"); err != nil {
 			return err
 		} else if now.version != l.version {
 			return fault.New(fault.Unavailable, "dynamodb.Commit", "partitions were spread over several keys meanwhile; try again")
 		}
-		_, err := e.db.TransactWriteItems(ctx, in, once)
+		_, err := e.db.TransactWriteItems(ctx, in, once, session)
 		if err == nil {
 			return nil
 		}
@@ -308,7 +312,7 @@ func conflictOf(i int, w driver.Write, found item) *driver.Conflict {
 
 // made reports whether the rows are those that b makes. A command says it alone: no other has its key, and what another
 // request wrote under it differs at least in its request's ID or its time.
-func (e *engine) made(ctx context.Context, l *layout, b driver.Batch) (bool, error) {
+func (e caller) made(ctx context.Context, l *layout, b driver.Batch) (bool, error) {
 	for _, w := range b.Writes {
 		if w.Collection == driver.Command && !w.Delete {
 			return e.stands(ctx, l, w)
@@ -323,7 +327,7 @@ func (e *engine) made(ctx context.Context, l *layout, b driver.Batch) (bool, err
 }
 
 // stands reports whether the row that w names is what w makes it.
-func (e *engine) stands(ctx context.Context, l *layout, w driver.Write) (bool, error) {
+func (e caller) stands(ctx context.Context, l *layout, w driver.Write) (bool, error) {
 	rec, err := e.get(ctx, l, driver.RefOf(w.Collection, w.Record))
 	if err != nil || rec == nil || w.Delete {
 		return err == nil && rec == nil && w.Delete, err
