@@ -2,6 +2,7 @@ package tenantry
 
 import (
 	"context"
+	"errors"
 	"slices"
 
 	"github.com/tenantry/tenantry/entity"
@@ -35,6 +36,11 @@ func (a *App) openModel(ctx context.Context, cursors *storage.Cursors) (m model,
 		m.relational = db
 	} else {
 		err = fault.New(fault.InvalidRequest, "tenantry.Open", "the %s store holds no read model; set Config.ReadModel to a SQLite or PostgreSQL database for it", a.store.Engine())
+	}
+	if err == nil && a.cfg.ModelAsFound {
+		if agrees, err := m.declared.Agrees(ctx, m.relational); err != nil || !agrees {
+			return model{}, errors.Join(err, m.close())
+		}
 	}
 	m.database = readmodel.NewDatabase(readmodel.Config{Model: m.declared, Relational: m.relational, Cursors: cursors, Shared: a.entities.Shared})
 	return m, err

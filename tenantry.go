@@ -39,7 +39,7 @@ import (
 
 // Config configures an App. Store is required; the zero value of everything else is its default.
 type Config struct {
-	// Store is where the data is: sqlite.At(dir), memory.New().
+	// Store is where the data is: sqlite.At(dir), memory.New(), postgres.At(url, …), dynamodb.At(cfg).
 	Store driver.Source
 
 	// Keyring is the built-in issuer. Defaults to the keys in the store where there is a MasterKey, and else to one that is held in
@@ -66,6 +66,10 @@ type Config struct {
 
 	// ReadModel is the database of the read model: SQLite or PostgreSQL. Defaults to the store's own, for stores of these two.
 	ReadModel driver.Source
+
+	// ModelAsFound changes no table of a read model that another program declares: for a tool beside it. Where the tables that are there are
+	// not those of Model, this App has no read model. Defaults to false: Open brings the tables to the form that Model declares.
+	ModelAsFound bool
 
 	// HandlerTerm is the term of the leases that let one process at a time run a handler, or a job: see projection.Config. Defaults to 4 s.
 	HandlerTerm time.Duration

@@ -55,6 +55,7 @@ func Verify(ctx context.Context, store *storage.Store, sys guard.System, opts Op
 	v.total.limit = opts.Limit
 	err = v.run(ctx)
 	report := v.total.report()
+	report.Unfinished = err != nil
 	report.Store, report.Unreachable, report.UnreachableCount, report.Unsettled = store.Engine(), v.unreachable, v.unreachables, v.unsettled
 	return report, err
 }

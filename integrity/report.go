@@ -79,6 +79,7 @@ type Report struct {
 	ProblemCount     int64     `json:"problemCount"`     // all of them
 	Unreachable      []string  `json:"unreachable"`      // partition keys that no Scope can name, at most Options.Limit; older services wrote them, they are not problems
 	UnreachableCount int64     `json:"unreachableCount"` // all of them
+	Unfinished       bool      `json:"unfinished"`       // the store could not be read to its end
 	Unsettled        int64     `json:"unsettled"`        // records and feed entries that changed too often to be verified
 }
 
@@ -108,16 +109,19 @@ func (p Problem) Ref() driver.Ref {
 	return driver.Ref{Collection: driver.Command, PK: p.PK, SK: p.SK, Version: p.Version}
 }
 
-// Clean reports whether no problem was found. Unreachable partitions are none.
-func (r Report) Clean() bool { return r.ProblemCount == 0 }
+// Clean reports whether all was read and no problem was found. Unreachable partitions are none.
+func (r Report) Clean() bool { return r.ProblemCount == 0 && !r.Unfinished }
 
 // String returns the report for a reader, with a line for each rule and two for each problem listed.
 func (r Report) String() string {
 	var b strings.Builder
 	for _, c := range r.Checks {
 		verdict := "ok"
-		if c.Problems > 0 {
+		switch {
+		case c.Problems > 0:
 			verdict = "FAIL"
+		case r.Unfinished:
+			verdict = "part"
 		}
 		fmt.Fprintf(&b, "%-4s  %-11s  %9d %-10s  %s\n", verdict, c.Kind, c.Checked, c.Unit, c.Holds)
 	}
@@ -130,6 +134,12 @@ func (r Report) String() string {
 			fmt.Fprintf(&b, "  %s\n", printable(pk))
 		}
 		b.WriteString(more(r.UnreachableCount, len(r.Unreachable)))
+	}
+	if r.Unfinished {
+		fmt.Fprintf(&b, "\nthe %s store could not be read to its end, so nothing is said of the rest\n", r.Store)
+	}
+	if r.ProblemCount == 0 && r.Unfinished {
+		return b.String()
 	}
 	if r.Clean() {
 		fmt.Fprintf(&b, "\nthe %s store is sound\n", r.Store)

@@ -33,7 +33,7 @@ func (m *Model) Migrate(ctx context.Context, db driver.Relational) (rebuild []st
 	current := false
 	err = db.Read(ctx, func(tx driver.Tx) error {
 		known, err := m.registered(ctx, tx, db.Dialect())
-		current = err == nil && !slices.ContainsFunc(m.tables, func(t *table) bool { return known[t.name].digest != t.form().digest() })
+		current = err == nil && m.isMade(known)
 		rebuild = m.stale(known)
 		return err
 	})
@@ -60,6 +60,22 @@ func (m *Model) Migrate(ctx context.Context, db driver.Relational) (rebuild []st
 		return nil
 	})
 	return rebuild, err
+}
+
+// Agrees reports whether Migrate would change nothing that another program declared: whether the tables of m are made, in the form that it
+// declares, or none of any model is.
+func (m *Model) Agrees(ctx context.Context, db driver.Relational) (agrees bool, err error) {
+	err = db.Read(ctx, func(tx driver.Tx) error {
+		known, err := m.registered(ctx, tx, db.Dialect())
+		agrees = err == nil && (len(known) == 0 || m.isMade(known))
+		return err
+	})
+	return agrees, err
+}
+
+// isMade reports whether all tables are there as they are declared.
+func (m *Model) isMade(known map[string]made) bool {
+	return !slices.ContainsFunc(m.tables, func(t *table) bool { return known[t.name].digest != t.form().digest() })
 }
 
 func (m *Model) stale(known map[string]made) []string {

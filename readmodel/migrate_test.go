@@ -301,3 +301,22 @@ func TestSwapGivesUp(t *testing.T) {
 	must(t, err)
 	same(t, "rows behind a swap", n, int64(0))
 }
+
+func TestAgreesWithWhatIsDeclared(t *testing.T) {
+	onEach(t, func(t *testing.T, another func() driver.Relational) {
+		db, options := another(), Options{EntityType: productType}
+		agrees := func(tables ...Declared) bool {
+			t.Helper()
+			m, err := New(tables)
+			must(t, err)
+			agrees, err := m.Agrees(t.Context(), db)
+			must(t, err)
+			return agrees
+		}
+		same(t, "with an empty database", agrees(Declare[before]("product", options)), true)
+		migrate(t, db, Declare[before]("product", options))
+		same(t, "with its own tables", agrees(Declare[before]("product", options)), true)
+		same(t, "with another form of a table", agrees(Declare[after]("product", options)), false)
+		same(t, "with the tables of another", agrees(Declare[before]("item", options)), false)
+	})
+}

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/tenantry/tenantry"
 	"github.com/tenantry/tenantry/client"
 	"github.com/tenantry/tenantry/fault"
 )
@@ -206,10 +207,10 @@ type anew struct {
 
 // replay asks for rebuilds or audits and, of one tenant of a server that runs, waits for their end, which it prints.
 func (v anew) replay(ctx context.Context, std IO, audit bool) error {
-	return v.withClient(ctx, std, false, func(c *client.Client) error {
+	return v.withReadModel(ctx, std, func(*tenantry.App) error { return nil }, func(c *client.Client) error {
 		done, err := c.RebuildProjections(ctx, client.Which{TenantCode: v.Tenant.Code, Name: v.Name, Audit: audit, Reason: v.Reason})
 		if err != nil || v.Tenant.IsZero() || v.Server == "" { // a running server carries it out
-			return errors.Join(err, v.orderedIf(std, err == nil, done))
+			return errors.Join(err, v.asked(std, err == nil, done, audit))
 		}
 		for {
 			found, err := c.Rebuilds(ctx, v.Tenant.Code)
@@ -232,11 +233,19 @@ func (v anew) replay(ctx context.Context, std IO, audit bool) error {
 	})
 }
 
-func (v anew) orderedIf(std IO, good bool, done client.Changed) error {
-	if !good {
-		return nil
+func (v anew) asked(std IO, good bool, done client.Changed, audit bool) error {
+	what := "rebuild"
+	if audit {
+		what = "audit"
 	}
-	return v.ordered(std, done, "asked for", "rebuild")
+	switch {
+	case !good:
+		return nil
+	case done.Changed == 0 && !v.JSON:
+		_, err := fmt.Fprintln(std.Out, "nothing is asked for: all of it is rebuilt or audited already; tenantry projection status shows how far")
+		return err
+	}
+	return v.ordered(std, done, "asked for", what)
 }
 
 // errDifferent ends an audit that found differences, which are printed by then.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"strconv"
 	"time"
 
@@ -25,9 +26,18 @@ type reportOutput struct {
 	JSON bool `xor:"output" help:"Print what the API answers, for programs."`
 }
 
-// withReports calls use with a client of the API. Where no server keeps the read model of a store, this process brings it up to date.
-func (t target) withReports(ctx context.Context, std IO, use func(*client.Client) error) (err error) {
-	c, closed, err := t.connectTo(ctx, std, false, func(app *tenantry.App) error { return catchUp(ctx, std, app) })
+// withReadModel calls use with a client of the API, where the read model of a store that this process opens is one that it may keep; prepare makes it
+// ready. It fails with fault.Unavailable where there is none.
+func (t target) withReadModel(ctx context.Context, std IO, prepare func(*tenantry.App) error, use func(*client.Client) error) (err error) {
+	c, closed, err := t.connectTo(ctx, std, false, func(app *tenantry.App) error {
+		switch {
+		case app.Upkeep() != nil:
+			return prepare(app)
+		case t.ReadModel == "" && t.Store != "sqlite" && t.Store != "postgres":
+			return fault.New(fault.Unavailable, "cli", "the %s store holds no read model; name its database with --read-model", t.Store)
+		}
+		return fault.New(fault.Unavailable, "cli", "another program, or another version of this one, declares the tables of this read model; call its server with --server")
+	})
 	if err != nil {
 		return err
 	}
@@ -35,20 +45,39 @@ func (t target) withReports(ctx context.Context, std IO, use func(*client.Client
 	return use(c)
 }
 
-// catchUp returns when the read model of app, where it has one, has what was committed. Reports of an app without one say what to do.
-func catchUp(ctx context.Context, std IO, app *tenantry.App) error {
-	if app.Upkeep() == nil {
-		return nil
+// withReports is withReadModel with what was committed in it: where no server keeps it, this process brings it up to date.
+func (t target) withReports(ctx context.Context, std IO, use func(*client.Client) error) error {
+	return t.withReadModel(ctx, std, func(app *tenantry.App) error {
+		if err := app.Start(ctx); err != nil {
+			return err
+		}
+		return patiently(ctx, std.Err, app.CatchUp, app.Upkeep().Behind)
+	}, use)
+}
+
+// stands is how often catching up may end without having come nearer: each time takes as long as a reader of the read model waits.
+const stands = 12
+
+// patiently catches up for as long as it comes nearer to the end. It fails with fault.Behind where it stands still.
+func patiently(ctx context.Context, w io.Writer, catchUp func(context.Context) error, behind func(context.Context) (int64, map[string]int64, error)) error {
+	nearest, stood := int64(math.MaxInt64), 0
+	for {
+		err := catchUp(ctx)
+		if !errors.Is(err, fault.Behind) {
+			return err
+		}
+		places, _, err := behind(ctx)
+		if err != nil {
+			return err
+		}
+		if stood++; places < nearest {
+			nearest, stood = places, 0
+		}
+		if stood == stands {
+			return fault.New(fault.Behind, "cli", "the read model stands still %d places before the end of the feed; the log of the server that keeps it says why, and tenantry projection status what waits", places)
+		}
+		fmt.Fprintf(w, "The read model is being brought up to date: %d places to go.\n", places)
 	}
-	err := app.Start(ctx)
-	if err == nil {
-		err = app.CatchUp(ctx)
-	}
-	for errors.Is(err, fault.Behind) {
-		fmt.Fprintln(std.Err, "The read model is being brought up to date.")
-		err = app.CatchUp(ctx)
-	}
-	return err
 }
 
 type reportSystem struct {

@@ -58,6 +58,7 @@ func (t target) connectTo(ctx context.Context, std IO, create bool, opened func(
 	if err != nil {
 		return nil, nil, err
 	}
+	cfg.ModelAsFound = true
 	log := quietLog(std.Err)
 	app, err := t.open(ctx, cfg, log)
 	if err != nil {
