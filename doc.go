@@ -6,9 +6,11 @@
 //
 //	app, err := tenantry.Open(ctx, tenantry.Config{Store: sqlite.At("data")})
 //	…
-//	handler, err := httpapi.New(app, httpapi.Config{})
-//	http.ListenAndServe("127.0.0.1:8080", handler)
+//	err = httpapi.ListenAndServe(ctx, app, "127.0.0.1:8080", httpapi.Config{})
 //
 // A product team declares its entity types with [NewEntity], and reads and writes them through the typed [Repository] that
-// goes with one. The program in examples/products is the shortest that is whole.
+// goes with one. The rest is in the [Config] too: Handlers (package projection) run after commands, Model (package readmodel)
+// is tables that follow them, Jobs (package jobs) are work in the background, and Routes (package route) operations of its own. The
+// example shows them together; examples/products is the shortest program that is whole. A program that serves by itself, with
+// httpapi.New, begins all that with [App.Start].
 package tenantry

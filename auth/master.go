@@ -96,7 +96,7 @@ func (m MasterKey) seal(row string, version int64, text []byte) (sealed, error) 
 func (m MasterKey) open(row string, version int64, s sealed) ([]byte, error) {
 	const op = "auth.MasterKey"
 	if s.MasterKey != m.id {
-		return nil, fault.New(fault.InvalidRequest, op, "the keys in the store are sealed under another master key, with the ID %s; this one has the ID %s",
+		return nil, fault.New(fault.InvalidRequest, op, "the keys in the store are sealed under another master key, with the ID %s; this one has the ID %s; use the one that they were sealed under",
 			strconv.QuoteToASCII(s.MasterKey[:min(len(s.MasterKey), 2*8)]), m.id)
 	}
 	gcm, err := m.cipher(row)

@@ -323,6 +323,9 @@ func TestUnreadableRow(t *testing.T) {
 	if len(report.Checks) == 0 || report.Checks[integrity.State].Checked == 0 {
 		t.Error("what was verified before the row is not reported")
 	}
+	if text := report.String(); report.Clean() || strings.Contains(text, "sound") || strings.HasPrefix(text, "ok") || !strings.Contains(text, "could not be read to its end") {
+		t.Errorf("a store that was not read to its end is reported as\n%s", text)
+	}
 }
 
 func TestReportIsBounded(t *testing.T) {

@@ -320,13 +320,16 @@ func (c *copier) enter(ctx context.Context, from, to Side) (err error) {
 	if c.from, err = from.Store.Raw(ctx, scope.NewRoot(), from.System); err != nil {
 		return err
 	}
+	if err := c.listed(ctx); err != nil { // before the target's entry, with which it would not be empty any more
+		return err
+	}
 	c.to, err = to.Store.Raw(ctx, scope.NewRoot(), target)
 	return err
 }
 
 // first begins a copy: from here on the target accepts nobody else's writes.
 func (c *copier) first(ctx context.Context) (err error) {
-	if err := c.fit(ctx); err != nil {
+	if err := c.empty(ctx); err != nil {
 		return err
 	}
 	source, err := c.identity(ctx)
@@ -365,10 +368,10 @@ func (c *copier) first(ctx context.Context) (err error) {
 	return nil
 }
 
-// fit refuses a copy that can't be made.
-func (c *copier) fit(ctx context.Context) error {
-	if err := c.empty(ctx); err != nil || c.sel.whole() || c.opts.Tenant == tenant.Single() {
-		return err
+// listed refuses the copy of a tenant that the source doesn't have.
+func (c *copier) listed(ctx context.Context) error {
+	if c.sel.whole() || c.opts.Tenant == tenant.Single() || c.at.Source != "" {
+		return nil
 	}
 	listed, err := c.from.Get(ctx, driver.Ref{Collection: driver.System, PK: "TENANTS#common", SK: c.sel.tenant})
 	if err == nil && listed == nil {

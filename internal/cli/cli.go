@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/signal"
 	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -90,7 +91,7 @@ func Run(ctx context.Context, args []string, std IO) int {
 	if err != nil {
 		return report(std.Err, err)
 	}
-	chosen, err := p.Parse(negatives(args))
+	chosen, err := p.Parse(negatives(spelt(args)))
 	switch {
 	case errors.Is(err, errHelp) && bare:
 		return fault.InvalidRequest.ExitCode()
@@ -104,6 +105,17 @@ func Run(ctx context.Context, args []string, std IO) int {
 		return report(std.Err, err)
 	}
 	return 0
+}
+
+// spelt returns args with what other programs take for a wish for help, or for the version, as it is spelt here.
+func spelt(args []string) []string {
+	switch args[0] {
+	case "help":
+		return append(slices.Clone(args[1:]), "--help")
+	case "--version":
+		return append([]string{"version"}, args[1:]...)
+	}
+	return args
 }
 
 // misused reports arguments that are none, and where to read what they should be.
@@ -127,7 +139,7 @@ const interrupted = 130
 
 // report says what went wrong, to an operator who has nothing else to go by, and returns the exit code.
 func report(w io.Writer, err error) int {
-	if errors.Is(err, errUnsound) {
+	if errors.Is(err, errUnsound) || errors.Is(err, errUnsynced) {
 		return fault.Internal.ExitCode()
 	}
 	if errors.Is(err, context.Canceled) {
@@ -151,10 +163,13 @@ func report(w io.Writer, err error) int {
 	case id != "":
 		fmt.Fprintf(w, "  the log says more about request %s\n", printable(id))
 	case e.Err != nil && !strings.Contains(e.Msg, e.Err.Error()):
-		fmt.Fprintf(w, "  cause: %s\n", printable(e.Err.Error()))
+		fmt.Fprintf(w, "  cause: %s\n", printable(onOneLine.Replace(e.Err.Error())))
 	}
 	return exit
 }
+
+// onOneLine joins the lines of an error that holds several.
+var onOneLine = strings.NewReplacer(":\n\t", ": ", "\n\t", "; ", "\n", "; ")
 
 // negatives joins a number below zero to the flag before it: the parser would take it for a flag.
 func negatives(args []string) []string {

@@ -149,7 +149,7 @@ func tenantCodes(ctx context.Context, words []string) []string {
 	t := target{Server: given(words, "server", "TENANTRY_SERVER"), Token: given(words, "token", "TENANTRY_TOKEN"),
 		store: store{directory{cmp.Or(given(words, "data", "TENANTRY_DATA"), "tenantry-data")}, engine{
 			Store: cmp.Or(given(words, "store", "TENANTRY_STORE"), "sqlite"), StoreURL: given(words, "store-url", "TENANTRY_STORE_URL"),
-			tables: tables{given(words, "dynamodb-endpoint", "TENANTRY_DYNAMODB_ENDPOINT"), given(words, "table-prefix", "TENANTRY_TABLE_PREFIX")}}}}
+			tables: tables{DynamoDBEndpoint: given(words, "dynamodb-endpoint", "TENANTRY_DYNAMODB_ENDPOINT"), TablePrefix: given(words, "table-prefix", "TENANTRY_TABLE_PREFIX")}}}}
 	var codes []string
 	_ = t.withClient(ctx, IO{In: strings.NewReader(""), Out: io.Discard, Err: io.Discard}, false, func(c *client.Client) error {
 		page, err := c.Tenants(ctx, client.Paging{Limit: maxCompleted})

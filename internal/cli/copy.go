@@ -17,7 +17,7 @@ import (
 
 // copyVerb is the verb that moves a store.
 type copyVerb struct {
-	From         string `required:"" placeholder:"STORE" help:"The store to copy: sqlite:DIR, postgres://user@host:5432/database, or dynamodb:PREFIX[?endpoint=URL&blobs=WHERE]."`
+	From         string `required:"" placeholder:"STORE" help:"The store to copy: sqlite:DIR, postgres://user@host:5432/database, or dynamodb:PREFIX[?endpoint=URL&blobs=WHERE&modules=TYPE=MODULE,...], without an endpoint AWS's own."`
 	To           string `placeholder:"STORE" help:"Where it goes: a new store, or with --tenant one that doesn't have the tenant."`
 	Tenant       *code  `placeholder:"CODE" help:"Copy this tenant only. Defaults to the whole store."`
 	ResumeWrites bool   `help:"Let --from accept writes again, after a copy that is done or given up; nothing is copied."`
@@ -29,7 +29,8 @@ func (copyVerb) Help() string {
 	return `Servers may go on using --from. At the end its writes are paused, for as long as is printed, and both stores are compared, tenant by
 tenant; the copy is done when they are equal. From then on --from accepts no writes: point the servers to --to, or take it back with --resume-writes.
 A copy that was interrupted goes on where it was when the same command is given again. Keys that sign tokens are not copied: users sign in again, or
-keys.json goes along by hand. A URL with a password is better in TENANTRY_FROM or TENANTRY_TO, where other users don't see it. Examples:
+keys.json goes along by hand. A URL with a password is better in TENANTRY_FROM or TENANTRY_TO, where other users don't see it. A store is in one copy at a time, and what --tenant copied is paused until
+--resume-writes: to move tenants one after another, suspend each in --from before it is copied, and resume it in --to. Examples:
 
     tenantry copy --from sqlite:/var/lib/tenantry --to sqlite:/mnt/new/tenantry
     tenantry copy --from sqlite:old --to postgres://tenantry@db.example/tenantry
@@ -93,8 +94,12 @@ func (v copyVerb) print(w io.Writer, r transfer.Result) error {
 	for _, t := range r.Tenants {
 		fmt.Fprintf(w, "%s  %s: %d records, %d commands, %d past states\n", t.Digest[:12], printable(t.TenantCode), t.Records, t.Commands, t.History)
 	}
+	what := shownStore(v.From)
+	if v.Tenant != nil {
+		what = v.Tenant.String() + " in " + what
+	}
 	_, err := fmt.Fprintf(w, "copied %d records, %d commands, %d past states of %d tenants; writes were paused for %d ms\n%s accepts no more writes: point the servers to %s\n",
-		r.Records, r.Commands, r.History, len(r.Tenants), r.PauseMillis, shownStore(v.From), shownStore(v.To))
+		r.Records, r.Commands, r.History, len(r.Tenants), r.PauseMillis, what, shownStore(v.To))
 	return err
 }
 
@@ -131,9 +136,17 @@ func parseStore(flag, text string) (store, error) {
 	case kind == "dynamodb" && rest != "":
 		prefix, more, _ := strings.Cut(rest, "?")
 		query, err := url.ParseQuery(more)
+		var modules []moduleOf
+		for name := range strings.SplitSeq(query.Get("modules"), ",") {
+			var m moduleOf
+			if name != "" {
+				err = errors.Join(err, m.UnmarshalText([]byte(name)))
+				modules = append(modules, m)
+			}
+		}
 		if err == nil && prefix != "" {
 			return store{engine: engine{Store: kind, Blobs: query.Get("blobs"),
-				tables: tables{TablePrefix: prefix, DynamoDBEndpoint: query.Get("endpoint")}}}, nil
+				tables: tables{TablePrefix: prefix, DynamoDBEndpoint: query.Get("endpoint"), Modules: modules}}}, nil
 		}
 	case kind == "memory":
 		problem = "is a store that outlives the process; memory forgets everything at the end"

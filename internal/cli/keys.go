@@ -181,6 +181,9 @@ func (v keysRewrap) Run(ctx context.Context, std IO) error {
 	if !v.isShared() {
 		return fault.New(fault.InvalidRequest, "cli.keys", "the keys of a data directory are not sealed; rewrap is for --store postgres and dynamodb")
 	}
+	if os.Getenv(masterKeyVariable+"_OLD") == "" {
+		return fault.New(fault.InvalidRequest, "cli.keys", "%s_OLD is missing; set it to the key that the keys are sealed under until now", masterKeyVariable)
+	}
 	old, err := auth.ParseMasterKey(os.Getenv(masterKeyVariable + "_OLD"))
 	if err != nil {
 		return fault.Wrap(err, fault.InvalidRequest, "cli.keys", "%s_OLD: %s", masterKeyVariable, fault.As(err).Msg)

@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -18,6 +19,7 @@ import (
 	"github.com/tenantry/tenantry/entity"
 	"github.com/tenantry/tenantry/fault"
 	"github.com/tenantry/tenantry/readmodel"
+	"github.com/tenantry/tenantry/record"
 	"github.com/tenantry/tenantry/storage"
 	"github.com/tenantry/tenantry/storage/driver"
 	"github.com/tenantry/tenantry/storage/dynamodb"
@@ -44,18 +46,45 @@ func (d directory) exists() error {
 
 // tables say which DynamoDB tables are a store.
 type tables struct {
-	DynamoDBEndpoint string `name:"dynamodb-endpoint" env:"TENANTRY_DYNAMODB_ENDPOINT" group:"where" placeholder:"URL" help:"A server that speaks DynamoDB's protocol. Defaults to AWS's own of the region in the AWS environment, which the credentials come from too."`
-	TablePrefix      string `group:"where" placeholder:"ENV-APP" help:"What the names of DynamoDB tables begin with, as local-demo."`
+	Modules          []moduleOf `group:"where" placeholder:"TYPE=MODULE" help:"Entity types that stand in the tables of another module than the one of their name, as ORDER=product."`
+	DynamoDBEndpoint string     `name:"dynamodb-endpoint" env:"TENANTRY_DYNAMODB_ENDPOINT" group:"where" placeholder:"URL" help:"A server that speaks DynamoDB's protocol. Defaults to AWS's own of the region in the AWS environment, which the credentials come from too."`
+	TablePrefix      string     `group:"where" placeholder:"ENV-APP" help:"What the names of DynamoDB tables begin with, as local-demo."`
 }
+
+// moduleOf says on the command line in which module's tables an entity type is.
+type moduleOf struct {
+	Type   record.EntityType
+	Module string
+}
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (m *moduleOf) UnmarshalText(text []byte) (err error) {
+	name, module, _ := strings.Cut(string(text), "=")
+	if m.Type, err = record.ParseEntityType(name); err != nil {
+		return err
+	}
+	if m.Module = module; !moduleName.MatchString(module) {
+		return fault.New(fault.InvalidRequest, "cli", "is TYPE=MODULE, as ORDER=product, with a module of a-z, 0-9, _ and .")
+	}
+	return nil
+}
+
+var moduleName = regexp.MustCompile(`^[a-z0-9_.]+$`)
 
 // config returns what the flags say of the tables of entity types. It fails with fault.InvalidRequest without a prefix.
 func (t tables) config(types []entity.Type) (dynamodb.Config, error) {
 	if t.TablePrefix == "" {
 		return dynamodb.Config{}, fault.New(fault.InvalidRequest, "cli", "DynamoDB needs --table-prefix: what the names of the tables begin with, as local-demo")
 	}
+	if u, err := url.Parse(t.DynamoDBEndpoint); t.DynamoDBEndpoint != "" && (err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "") {
+		return dynamodb.Config{}, fault.Invalid("cli", fault.Field{Field: "--dynamodb-endpoint", Problem: "is a URL, as http://127.0.0.1:8000"})
+	}
 	modules := map[string]string{}
 	for _, typ := range types {
 		modules[typ.Name.String()] = typ.In()
+	}
+	for _, m := range t.Modules {
+		modules[m.Type.String()] = m.Module
 	}
 	module := func(entityType string) string {
 		if m, ok := modules[entityType]; ok {
@@ -119,7 +148,9 @@ func (e engine) model(cfg *tenantry.Config) (err error) {
 // isPostgres reports whether a text is a URL of PostgreSQL.
 func isPostgres(text string) bool {
 	u, err := url.Parse(text)
-	return err == nil && (u.Scheme == "postgres" || u.Scheme == "postgresql") && (u.Host != "" || u.Query().Get("host") != "")
+	_, rest, _ := strings.Cut(text, "://")
+	authority, _, _ := strings.Cut(rest, "/") // of which pgx takes what is in front of the first @ for the user
+	return err == nil && (u.Scheme == "postgres" || u.Scheme == "postgresql") && (u.Host != "" || u.Query().Get("host") != "") && strings.Count(authority, "@") < 2
 }
 
 // check returns which flags don't go together.
@@ -135,7 +166,7 @@ func (e engine) check() error {
 	case e.StoreURL == "":
 		add("--store-url", "is missing; --store postgres needs it, as postgres://user@host:5432/database, or TENANTRY_STORE_URL")
 	case !isPostgres(e.StoreURL):
-		add("--store-url", "is not a URL of PostgreSQL, as postgres://user@host:5432/database")
+		add("--store-url", "is not a URL of PostgreSQL, as postgres://user@host:5432/database; in a password @ is %40, / is %2F and % is %25")
 	}
 	switch {
 	case e.ReadModel == "":
@@ -144,8 +175,8 @@ func (e engine) check() error {
 	case e.Store == "dynamodb" && !isPostgres(e.ReadModel), e.Store == "memory" && strings.Contains(e.ReadModel, "://") && !isPostgres(e.ReadModel):
 		add("--read-model", "is a URL of PostgreSQL, as postgres://user@host:5432/database, or with --store memory a directory")
 	}
-	if e.Store != "dynamodb" && (e.TablePrefix != "" || e.DynamoDBEndpoint != "" || e.Blobs != "" || e.TenantRole != "") {
-		add("--table-prefix, --dynamodb-endpoint, --blobs, --tenant-role", "go with --store dynamodb")
+	if e.Store != "dynamodb" && (e.TablePrefix != "" || e.DynamoDBEndpoint != "" || e.Blobs != "" || e.TenantRole != "" || e.Modules != nil) {
+		add("--table-prefix, --dynamodb-endpoint, --modules, --blobs, --tenant-role", "go with --store dynamodb")
 	}
 	if bucket, _ := strings.CutPrefix(e.Blobs, "s3://"); strings.Contains(bucket, "://") || bucket != e.Blobs && (bucket == "" || strings.Contains(bucket, "/")) {
 		add("--blobs", "is a directory, or s3:// and the name of a bucket")

@@ -60,7 +60,7 @@ func (v copied) request(in io.Reader, deletes bool) (client.SyncRequest, error) 
 	for _, c := range v.Targets {
 		r.Targets = append(r.Targets, c.Code)
 	}
-	mapping, err := v.Mapping.value(in)
+	mapping, err := object(v.Mapping, "--mapping", in)
 	r.Mapping = mapping
 	return r, err
 }
@@ -92,10 +92,18 @@ func (v keepsAndWaits) watch(ctx context.Context, std IO, c *client.Client, id s
 		return err
 	}
 	if v.JSON {
-		return raw(std.Out, s.JSON)
+		err = raw(std.Out, s.JSON)
+	} else {
+		err = show(std.Out, s)
 	}
-	return show(std.Out, s)
+	if err == nil && s.Status == "failed" {
+		return errUnsynced
+	}
+	return err
 }
+
+// errUnsynced ends a run whose sync failed as a whole, which is printed by then.
+var errUnsynced = errors.New("the sync failed")
 
 // lookEvery is the time between two looks at where a sync stands.
 const lookEvery = 100 * time.Millisecond

@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"fmt"
+	"regexp"
 	"strconv"
 	"strings"
 
@@ -23,14 +24,14 @@ type tablesVerb struct {
 
 // tablesOf are the tables of entity types, and of the built-in modules.
 type tablesOf struct {
-	Entities []entityType `placeholder:"TYPE,..." help:"Entity types whose tables are meant, beside those of the built-in modules."`
+	Entities []entityType `placeholder:"TYPE" help:"Entity types whose tables are meant, beside those of the built-in modules."`
 	tables
 	output
 }
 
 type tablesCreate struct {
 	tablesOf
-	Shards []shards `placeholder:"TYPE=N,..." help:"Spread the partitions of entity types over N keys each, as ORDER=8; of one tenant, as ORDER#acme=8. They must be empty."`
+	Shards []shards `placeholder:"TYPE=N" help:"Spread the partitions of entity types over N keys each, as ORDER=8; of one tenant, as ORDER#acme=8. They must be empty."`
 }
 
 // shards is a spread on the command line.
@@ -179,7 +180,7 @@ type policyVerb struct {
 type policyDynamoDB struct {
 	Tenant   code         `xor:"whose" required:"" placeholder:"CODE" help:"The tenant whose records the session reads and writes."`
 	Each     bool         `xor:"whose" required:"" help:"For the role that --tenant-role names to the server: each session reads and writes the records of the tenant in its tag."`
-	Entities []entityType `required:"" placeholder:"TYPE,..." help:"The entity types that it reads and writes; with --each beside those of the built-in modules."`
+	Entities []entityType `required:"" placeholder:"TYPE" help:"The entity types that it reads and writes; with --each beside those of the built-in modules."`
 	Region   string       `required:"" env:"TENANTRY_REGION,AWS_REGION" placeholder:"REGION" help:"The region of the tables, as eu-central-1."`
 	Account  string       `required:"" placeholder:"ID" help:"The AWS account, twelve digits."`
 	Cloud    string       `default:"aws" placeholder:"NAME" help:"The first word of ARNs. Defaults to aws."`
@@ -193,8 +194,13 @@ func (policyDynamoDB) Help() string {
     tenantry policy dynamodb --table-prefix prod-shop --tenant acme --entities PRODUCT,ORDER --region eu-central-1 --account 123456789012`
 }
 
+var account = regexp.MustCompile(`^[0-9]{12}$`)
+
 // Run runs the verb.
 func (v policyDynamoDB) Run(std IO) error {
+	if !account.MatchString(v.Account) {
+		return fault.Invalid("cli.policy", fault.Field{Field: "--account", Problem: "is the twelve digits of an AWS account"})
+	}
 	declared := tenantry.Declarations()
 	cfg, err := v.config(declared)
 	if err != nil {

@@ -135,7 +135,7 @@ func ours(ctx context.Context, app *tenantry.App, sys guard.System) error {
 		}
 	}
 	if len(page.Items) > 0 {
-		return fault.New(fault.InvalidRequest, "demo.Load", "the store holds tenants that are not the demo's; --demo takes a data directory of its own")
+		return fault.New(fault.InvalidRequest, "demo.Load", "the store holds tenants that are not the demo's; --demo takes a data directory, a database or tables of its own")
 	}
 	return nil
 }

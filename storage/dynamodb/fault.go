@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
+	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws/retry"
@@ -56,7 +57,7 @@ func transient(err error) (again, lost bool) {
 	case answered:
 		return false, false
 	}
-	if _, unsigned := errors.AsType[*v4.SigningError](err); unsigned {
+	if _, unsigned := errors.AsType[*v4.SigningError](err); unsigned || unidentified(err) {
 		return false, false
 	}
 	_, sent := errors.AsType[*smithy.OperationError](err)
@@ -64,6 +65,12 @@ func transient(err error) (again, lost bool) {
 }
 
 var serverStatus = retry.RetryableHTTPStatusCode{Codes: map[int]struct{}{500: {}, 502: {}, 503: {}, 504: {}}}
+
+// unidentified reports whether the SDK found no credentials, for which it has no type.
+func unidentified(err error) bool {
+	op, ok := errors.AsType[*smithy.OperationError](err)
+	return ok && strings.HasPrefix(op.Err.Error(), "get identity:")
+}
 
 // translate returns err, of a call with ctx, as a *fault.Error or the context's own error.
 func translate(ctx context.Context, err error, op string) error {
@@ -80,7 +87,10 @@ func translate(ctx context.Context, err error, op string) error {
 		return fault.Wrap(err, fault.Unavailable, op, "AWS gives this process no session in the role of tenants; check the role's name, its trust policy (tenantry policy trust), and that this process may assume it")
 	}
 	if _, ok := errors.AsType[*types.ResourceNotFoundException](err); ok {
-		return fault.Wrap(err, fault.Unavailable, op, "a table of this store is missing; create it with tenantry tables create, and see tenantry tables check")
+		return fault.Wrap(err, fault.Unavailable, op, "a table of this store is missing, if the prefix is right; tenantry tables check lists those of the entity types that it is given, tenantry tables create makes them")
+	}
+	if unidentified(err) {
+		return fault.Wrap(err, fault.Unavailable, op, "no AWS credentials are found; set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or run where a role is given")
 	}
 	if again, _ := transient(err); again {
 		return busy(err, op)

@@ -20,6 +20,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
+
 	"github.com/tenantry/tenantry/fault"
 	"github.com/tenantry/tenantry/record"
 	"github.com/tenantry/tenantry/storage/driver"
@@ -330,5 +332,18 @@ func checkOutcomes(t *testing.T, cfg Config, outcomes []string) {
 		if outcome == "made" && n != 1 || outcome == "refused" && n != 0 || n > 1 {
 			t.Errorf("request %d, which was %s, has %d commands", i, outcome, n)
 		}
+	}
+}
+
+// TestWithoutCredentials says so at once, instead of trying again.
+func TestWithoutCredentials(t *testing.T) {
+	asked := 0
+	none := aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) {
+		asked++
+		return aws.Credentials{}, errors.New("there are none")
+	})
+	_, err := CreateTables(t.Context(), Config{Prefix: "local-none", Endpoint: "http://127.0.0.1:1", Region: "eu-central-1", Credentials: none}, "PRODUCT")
+	if !errors.Is(err, fault.Unavailable) || !strings.Contains(fault.As(err).Msg, "no AWS credentials are found") || asked != 1 {
+		t.Errorf("asked %d times for credentials: %v", asked, err)
 	}
 }
