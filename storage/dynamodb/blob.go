@@ -71,7 +71,7 @@ func (s server) storeBlob(ctx context.Context, r *record.Record) (pointer string
 // mbc-cqrs-serverless reads its own, too.
 func (s server) loadBlob(ctx context.Context, pointer string) (record.Attributes, error) {
 	if s.cfg.Blobs == nil {
-		return nil, fault.New(fault.Unavailable, "dynamodb", "attributes stand in a bucket, and none is configured; start with --blobs, or set dynamodb.Config.Blobs")
+		return nil, fault.New(fault.Unavailable, "dynamodb", "attributes stand in a bucket, and no blob store is configured; start with --blobs, or set dynamodb.Config.Blobs")
 	}
 	_, key, _ := strings.Cut(strings.TrimPrefix(pointer, pointerScheme), "/")
 	content, err := s.cfg.Blobs.Get(ctx, key)
