@@ -20,6 +20,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
+
 	"github.com/tenantry/tenantry/fault"
 	"github.com/tenantry/tenantry/record"
 	"github.com/tenantry/tenantry/storage/driver"
@@ -280,6 +282,34 @@ func TestFaultsWithoutEnd(t *testing.T) {
 		t.Errorf("a row of a commit that was never made: %v, %v", got, err)
 	}
 	_, err = e.Get(t.Context(), driver.Ref{Collection: driver.Data, PK: "B#acme", SK: "1"})
+	says(t, err, fault.Unavailable, "credentials")
+}
+
+// TestNoCredentials has the credentials of an open store run out: a call says so, at once.
+func TestNoCredentials(t *testing.T) {
+	cfg := empty(t)
+	good := cfg.Credentials
+	var gone atomic.Bool
+	var asked atomic.Int32
+	cfg.Credentials = aws.CredentialsProviderFunc(func(ctx context.Context) (aws.Credentials, error) {
+		if gone.Load() {
+			asked.Add(1)
+			return aws.Credentials{}, errors.New("the role is gone")
+		}
+		c, err := good.Retrieve(ctx)
+		c.CanExpire, c.Expires = true, time.Now()
+		return c, err
+	})
+	e := opened(t, cfg)
+	rec := &record.Record{PK: "A#acme", SK: "1", Version: 1}
+	e.feed.close() // nobody else asks
+	gone.Store(true)
+	_, err := e.Commit(t.Context(), creates(rec))
+	says(t, err, fault.Unavailable, "credentials")
+	if n := asked.Load(); n != 1 {
+		t.Errorf("the commit asked for credentials %d times, want once", n)
+	}
+	_, err = e.Get(t.Context(), driver.RefOf(driver.Data, rec))
 	says(t, err, fault.Unavailable, "credentials")
 }
 

@@ -33,6 +33,9 @@ func (e caller) Commit(ctx context.Context, b driver.Batch) (driver.Position, er
 	if len(b.Writes) == 0 {
 		return "", nil
 	}
+	if len(b.Writes) > driver.MaxBatch {
+		return "", fault.New(fault.TooLarge, "dynamodb.Commit", "the batch has more than the %d writes that DynamoDB makes at once; write fewer records together", driver.MaxBatch)
+	}
 	in, err := e.transaction(ctx, l, b)
 	if err != nil {
 		return "", err
