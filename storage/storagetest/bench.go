@@ -49,8 +49,10 @@ func BenchUpdate(i int, version int64) driver.Batch {
 	for _, w := range b.Writes {
 		w.Record.Version = version
 	}
+	was := BenchRecord(i, version-1)
 	b.Writes[1] = swap(driver.Data, b.Writes[1].Record, version-1)
-	b.Writes = append(b.Writes, add(driver.History, BenchRecord(i, version-1)))
+	b.Writes[1].Was = was
+	b.Writes = append(b.Writes, add(driver.History, was))
 	return b
 }
 
