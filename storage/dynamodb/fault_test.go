@@ -198,7 +198,7 @@ func faultyPublish(t *testing.T, e *engine, random *rand.Rand, i int) string {
 	absent := driver.Condition{Kind: driver.IfAbsent}
 	b := driver.Batch{Writes: []driver.Write{
 		{Collection: driver.Command, Record: next, If: absent},
-		{Collection: driver.Data, Record: next, If: unchanged}}}
+		{Collection: driver.Data, Record: next, If: unchanged, Was: current}}}
 	if current != nil {
 		b.Writes = append(b.Writes, driver.Write{Collection: driver.History, Record: current, If: absent})
 	}
