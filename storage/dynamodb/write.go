@@ -192,7 +192,8 @@ var updating = func() (all []struct{ name, value string }) {
 }()
 
 // changing says by name which attributes an update of a row sets or removes: of those that items of its collection can have, the ones that
-// it has not in common with the row that was read. What isn't a field of a record of its own counts as changed.
+// it has not in common with the row that was read. What isn't a field of a record of its own counts as changed, and so do attributes, which may
+// stand in another service's blob.
 func changing(w driver.Write) []bool {
 	names := namesOf(w.Collection)
 	changes := make([]bool, len(names))
@@ -209,8 +210,6 @@ func same(name string, a, b *record.Record) bool {
 		return a.Seq == b.Seq
 	case "ttl":
 		return a.TTL == b.TTL
-	case "attributes":
-		return bytes.Equal(a.Attributes, b.Attributes)
 	case "metadata":
 		return bytes.Equal(a.Metadata, b.Metadata)
 	}
