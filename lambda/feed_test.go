@@ -82,6 +82,17 @@ func TestBatches(t *testing.T) {
 	}
 }
 
+// A partition that is spread over several keys comes under one of these; its commands are those of the partition.
+func TestBatchOfASpreadPartition(t *testing.T) {
+	f := &feed{handled: 3}
+	if _, err := lambda.New(lambda.Config{Feed: f}).Invoke(t.Context(), recorded(t, "stream.json", `"PRODUCT#acme"`, `"PRODUCT#acme##3"`)); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]driver.Ref{ref("chair", 1), ref("chair", 2), ref("stool", 0)}, f.commands); diff != "" {
+		t.Error(diff)
+	}
+}
+
 // gate lets a handler pass commands of all records but one.
 type gate struct{ open chan struct{} }
 

@@ -15,12 +15,14 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/aws/aws-lambda-go/events"
 	"github.com/go-json-experiment/json"
 
 	"github.com/tenantry/tenantry/fault"
+	"github.com/tenantry/tenantry/record"
 	"github.com/tenantry/tenantry/storage/driver"
 )
 
@@ -124,9 +126,13 @@ func (f *Function) follow(ctx context.Context, batch *events.DynamoDBEvent) (*ev
 	return out, nil
 }
 
+// spreadMark stands between a PK and the number of one of the keys that its partition is spread over; no PK holds it.
+const spreadMark = record.Separator + record.Separator
+
 // commandOf returns the command that a stream record follows from, as the sequencer takes it: an item got a version that it did not have.
 func commandOf(r *events.DynamoDBEventRecord) driver.Ref {
-	ref := driver.Ref{Collection: driver.Command, PK: text(r.Change.Keys["pk"]), SK: text(r.Change.Keys["sk"])}
+	pk, _, _ := strings.Cut(text(r.Change.Keys["pk"]), spreadMark)
+	ref := driver.Ref{Collection: driver.Command, PK: pk, SK: text(r.Change.Keys["sk"])}
 	if now, before := integer(r.Change.NewImage["version"]), integer(r.Change.OldImage["version"]); r.EventName != string(events.DynamoDBOperationTypeRemove) && now != before {
 		ref.Version = now
 	}

@@ -72,6 +72,7 @@ func (v View) writes(c Change, logged, past driver.Condition) ([]driver.Write, e
 		return nil, mixed()
 	}
 	unchanged := driver.Condition{Kind: driver.IfAbsent}
+	var was *record.Record
 	if c.Replace != nil {
 		replaced, where, err := v.place(c.Replace)
 		if err != nil {
@@ -80,15 +81,15 @@ func (v View) writes(c Change, logged, past driver.Condition) ([]driver.Write, e
 		if replaced != key {
 			return nil, mixed()
 		}
-		pk = where
+		pk, was = where, at(where, c.Replace)
 		unchanged = driver.Condition{Kind: driver.IfVersion, Version: c.Replace.Version}
 	}
 	writes := make([]driver.Write, 0, 3+len(c.System))
 	writes = append(writes,
 		driver.Write{Collection: driver.Command, Record: at(pk, c.Command), If: logged},
-		driver.Write{Collection: driver.Data, Record: at(pk, c.Data), If: unchanged})
+		driver.Write{Collection: driver.Data, Record: at(pk, c.Data), If: unchanged, Was: was})
 	if c.Replace != nil {
-		writes = append(writes, driver.Write{Collection: driver.History, Record: at(pk, c.Replace), If: past})
+		writes = append(writes, driver.Write{Collection: driver.History, Record: was, If: past})
 	}
 	for _, w := range c.System {
 		writes = append(writes, w.write)

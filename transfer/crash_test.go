@@ -22,7 +22,6 @@ import (
 	"github.com/tenantry/tenantry/fault"
 	"github.com/tenantry/tenantry/internal/worldtest"
 	"github.com/tenantry/tenantry/storage/driver"
-	"github.com/tenantry/tenantry/storage/dynamodb/dynamodbtest"
 	"github.com/tenantry/tenantry/storage/memory"
 	"github.com/tenantry/tenantry/storage/postgres/postgrestest"
 	"github.com/tenantry/tenantry/storage/sqlite"
@@ -44,15 +43,15 @@ func TestMain(m *testing.M) {
 		}
 		return
 	}
-	goleak.VerifyTestMain(dynamodbtest.Main(withPostgres{m}))
+	goleak.VerifyTestMain(withPostgres{m})
 }
 
 // withPostgres stops the server that tests started.
-type withPostgres struct{ dynamodbtest.TestingM }
+type withPostgres struct{ *testing.M }
 
 func (m withPostgres) Run() int {
 	defer postgrestest.Stop()
-	return m.TestingM.Run()
+	return m.M.Run()
 }
 
 // place is where a copier is killed: around one of the commits, to either store, of a phase.

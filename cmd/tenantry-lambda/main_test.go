@@ -34,7 +34,7 @@ func TestMain(m *testing.M) {
 		main()
 		return
 	}
-	goleak.VerifyTestMain(dynamodbtest.Main(m))
+	goleak.VerifyTestMain(m)
 }
 
 // service is Lambda's runtime API: it hands the function one event at a time.

@@ -6,6 +6,8 @@ import (
 	"os"
 	"testing"
 
+	"go.uber.org/goleak"
+
 	"github.com/tenantry/tenantry"
 	"github.com/tenantry/tenantry/entity"
 	"github.com/tenantry/tenantry/storage/driver"
@@ -21,22 +23,14 @@ import (
 // check runs the tests of the API on each.
 const storeVariable = "TENANTRY_TEST_STORE"
 
-// Main is m, with the database server that the run needs, for goleak.VerifyTestMain.
-func Main(m *testing.M) dynamodbtest.TestingM {
-	switch os.Getenv(storeVariable) {
-	case "postgres":
-		return withPostgres{m}
-	case "dynamodb":
-		return dynamodbtest.Main(m)
-	}
-	return m
-}
+// Main is m, with what ends the database server that its tests start, for goleak.VerifyTestMain.
+func Main(m *testing.M) goleak.TestingM { return withPostgres{m} }
 
-type withPostgres struct{ dynamodbtest.TestingM }
+type withPostgres struct{ *testing.M }
 
 func (m withPostgres) Run() int {
 	defer postgrestest.Stop()
-	return m.TestingM.Run()
+	return m.M.Run()
 }
 
 // LateFeed reports whether the engine under test gives commands their places in the feed after their commit.

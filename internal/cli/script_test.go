@@ -32,14 +32,14 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(leakFree{dynamodbtest.Main(m)}, map[string]func(){"tenantry": cli.Main, "curl": curl})
+	testscript.Main(leakFree{m}, map[string]func(){"tenantry": cli.Main, "curl": curl})
 }
 
 // leakFree runs tests and fails where they leave goroutines behind.
-type leakFree struct{ dynamodbtest.TestingM }
+type leakFree struct{ *testing.M }
 
 func (m leakFree) Run() int {
-	code := m.TestingM.Run()
+	code := m.M.Run()
 	postgrestest.Stop()
 	if err := goleak.Find(); err != nil && code == 0 {
 		fmt.Fprintln(os.Stderr, err)

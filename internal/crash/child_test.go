@@ -31,7 +31,6 @@ import (
 	"github.com/tenantry/tenantry/projection"
 	"github.com/tenantry/tenantry/record"
 	"github.com/tenantry/tenantry/storage/driver"
-	"github.com/tenantry/tenantry/storage/dynamodb/dynamodbtest"
 	"github.com/tenantry/tenantry/storage/postgres/postgrestest"
 	"github.com/tenantry/tenantry/storage/sqlite"
 )
@@ -80,15 +79,15 @@ func TestMain(m *testing.M) {
 		}
 		return
 	}
-	goleak.VerifyTestMain(served{dynamodbtest.Main(m)})
+	goleak.VerifyTestMain(served{m})
 }
 
 // served runs tests with the servers that they start.
-type served struct{ dynamodbtest.TestingM }
+type served struct{ *testing.M }
 
 func (s served) Run() int {
 	defer postgrestest.Stop()
-	return s.TestingM.Run()
+	return s.M.Run()
 }
 
 const writers = 8

@@ -130,6 +130,9 @@ type Write struct {
 	Record     *record.Record // its key names the row; when deleting, only its key counts
 	Delete     bool
 	If         Condition
+
+	// Was is the row as it was read at If's version, where that is known: an engine need not write what Record has in common with it.
+	Was *record.Record
 }
 
 // Batch is the unit of writing. Its writes name different rows. The engine does not change it and does not

@@ -3,6 +3,7 @@ package dynamodb
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -94,6 +95,11 @@ func TestWithoutABlobStore(t *testing.T) {
 	}
 	_, err = e.Commit(t.Context(), many)
 	says(t, err, fault.TooLarge, "4 MB")
+	for i := range driver.MaxBatch {
+		many.Writes = append(many.Writes, driver.Write{Collection: driver.Data, Record: &record.Record{PK: "A#acme", SK: fmt.Sprint(i), Version: 1}})
+	}
+	_, err = e.Commit(t.Context(), driver.Batch{Writes: many.Writes[11:]})
+	says(t, err, fault.TooLarge, "100")
 	if got, err := e.Get(t.Context(), driver.Ref{Collection: driver.Data, PK: "A#acme", SK: "a"}); got != nil || err != nil {
 		t.Errorf("a batch that is too large was written in part: %v", err)
 	}

@@ -44,8 +44,9 @@ func collect(ctx context.Context, cfg Config, before time.Time) (deleted int, er
 	for key := range old {
 		still, err := s.blobs(ctx, key, before) // unless a commit has written it since
 		if err == nil && still[key] {
-			err = s.cfg.Blobs.Delete(ctx, key)
-			deleted++
+			if err = s.cfg.Blobs.Delete(ctx, key); err == nil {
+				deleted++
+			}
 		}
 		if err != nil {
 			return deleted, err

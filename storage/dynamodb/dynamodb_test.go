@@ -16,7 +16,7 @@ import (
 
 func TestMain(m *testing.M) {
 	slog.SetDefault(slog.New(slog.DiscardHandler)) // the sequencer's lines would stand between those of benchmarks
-	goleak.VerifyTestMain(dynamodbtest.Main(m))
+	goleak.VerifyTestMain(m)
 }
 
 // lateFeed is what this engine lacks.
@@ -26,11 +26,7 @@ var lateFeed = storagetest.Gap{Capability: storagetest.ImmediateFeed, Reason: "t
 // are spread over several tables whatever their names.
 func empty(t testing.TB) Config {
 	t.Helper()
-	return emptyOn(t, dynamodbtest.New(t))
-}
-
-func emptyOn(t testing.TB, srv dynamodbtest.Server) Config {
-	t.Helper()
+	srv := dynamodbtest.New(t)
 	cfg := Config{Prefix: srv.Prefix, Endpoint: srv.Endpoint, Region: srv.Region, Credentials: srv.Credentials, Blobs: Directory(t.TempDir()),
 		Module: func(entityType string) string {
 			if strings.HasPrefix(strings.ToLower(entityType), "a") {
@@ -51,9 +47,7 @@ func TestContract(t *testing.T) { storagetest.Run(t, fresh, lateFeed) }
 
 func FuzzKeys(f *testing.F) { storagetest.FuzzKeys(f, fresh) }
 
-func Benchmark(b *testing.B) {
-	storagetest.Bench(b, func(t testing.TB) driver.Source { return At(emptyOn(t, dynamodbtest.Own(t))) })
-}
+func Benchmark(b *testing.B) { storagetest.Bench(b, fresh) }
 
 // opened opens the store of cfg and closes it with the test.
 func opened(t testing.TB, cfg Config) *engine {

@@ -8,10 +8,10 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws/retry"
-	"github.com/aws/aws-sdk-go-v2/aws/signer/v4"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 	"github.com/aws/smithy-go"
+	smithyhttp "github.com/aws/smithy-go/transport/http"
 
 	"github.com/tenantry/tenantry/fault"
 )
@@ -57,10 +57,7 @@ func transient(err error) (again, lost bool) {
 	case answered:
 		return false, false
 	}
-	if _, unsigned := errors.AsType[*v4.SigningError](err); unsigned || unidentified(err) {
-		return false, false
-	}
-	_, sent := errors.AsType[*smithy.OperationError](err)
+	_, sent := errors.AsType[*smithyhttp.ResponseError](err) // of a response that did not come, too; without credentials nothing is sent
 	return sent && !errors.Is(err, context.Canceled), true
 }
 

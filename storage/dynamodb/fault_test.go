@@ -134,21 +134,37 @@ func breaking(seed uint64, broken *atomic.Int64) func(w *wire, req *http.Request
 }
 
 // TestFaults makes random publishes while calls break, and looks at the end for what became of each. With TENANTRY_LONG_RUN set it
-// makes 300,000 of them.
+// makes 300,000 of them. A new store takes the place of another after some thousands, for the server gets slower with all that it was told.
 func TestFaults(t *testing.T) {
+	const atOnce = 3_000
 	calls := 300_000 / 20
 	if os.Getenv("TENANTRY_LONG_RUN") != "" {
 		calls = 300_000
 	}
 	seed := rand.Uint64()
-	t.Logf("%d calls with the seed %d", calls, seed)
-	cfg := empty(t)
+	counts := make(map[string]int)
 	var broken atomic.Int64
-	cfg.transport = through(breaking(seed, &broken))
+	for done := 0; done < calls; done += atOnce {
+		t.Run(fmt.Sprint(done), func(t *testing.T) {
+			for _, o := range faultyStore(t, seed+uint64(done), atOnce, &broken) {
+				counts[o]++
+			}
+		})
+	}
+	t.Logf("measured: %d calls with the seed %d: %v; %d calls to the server were broken", calls, seed, counts, broken.Load())
+	if counts["made"] == 0 || counts["refused"] == 0 || counts["unknown"] == 0 || broken.Load() == 0 {
+		t.Error("not every outcome came up")
+	}
+}
+
+// faultyStore makes publishes in a new store and returns what became of each: "made", "refused", "unknown".
+func faultyStore(t *testing.T, seed uint64, calls int, broken *atomic.Int64) []string {
+	cfg := empty(t)
+	cfg.transport = through(breaking(seed, broken))
 	e := opened(t, cfg)
 	const writers = 8
 	var next atomic.Int64
-	outcomes := make([]string, calls) // "made", "refused", "unknown" by request
+	outcomes := make([]string, calls)
 	var wg sync.WaitGroup
 	for n := range writers {
 		random := rand.New(rand.NewPCG(seed, uint64(n)+2))
@@ -159,18 +175,10 @@ func TestFaults(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	if t.Failed() {
-		return
+	if !t.Failed() {
+		checkOutcomes(t, cfg, outcomes)
 	}
-	checkOutcomes(t, cfg, outcomes)
-	counts := make(map[string]int)
-	for _, o := range outcomes {
-		counts[o]++
-	}
-	t.Logf("%v; %d calls to the server were broken", counts, broken.Load())
-	if counts["made"] == 0 || counts["refused"] == 0 || counts["unknown"] == 0 || broken.Load() == 0 {
-		t.Error("not every outcome came up")
-	}
+	return outcomes
 }
 
 // faultyPublish makes the next version of one of a few records. One call of twenty is given up after a moment and then made again.
@@ -190,7 +198,7 @@ func faultyPublish(t *testing.T, e *engine, random *rand.Rand, i int) string {
 	absent := driver.Condition{Kind: driver.IfAbsent}
 	b := driver.Batch{Writes: []driver.Write{
 		{Collection: driver.Command, Record: next, If: absent},
-		{Collection: driver.Data, Record: next, If: unchanged}}}
+		{Collection: driver.Data, Record: next, If: unchanged, Was: current}}}
 	if current != nil {
 		b.Writes = append(b.Writes, driver.Write{Collection: driver.History, Record: current, If: absent})
 	}
@@ -282,6 +290,34 @@ func TestFaultsWithoutEnd(t *testing.T) {
 		t.Errorf("a row of a commit that was never made: %v, %v", got, err)
 	}
 	_, err = e.Get(t.Context(), driver.Ref{Collection: driver.Data, PK: "B#acme", SK: "1"})
+	says(t, err, fault.Unavailable, "credentials")
+}
+
+// TestNoCredentials has the credentials of an open store run out: a call says so, at once.
+func TestNoCredentials(t *testing.T) {
+	cfg := empty(t)
+	good := cfg.Credentials
+	var gone atomic.Bool
+	var asked atomic.Int32
+	cfg.Credentials = aws.CredentialsProviderFunc(func(ctx context.Context) (aws.Credentials, error) {
+		if gone.Load() {
+			asked.Add(1)
+			return aws.Credentials{}, errors.New("the role is gone")
+		}
+		c, err := good.Retrieve(ctx)
+		c.CanExpire, c.Expires = true, time.Now()
+		return c, err
+	})
+	e := opened(t, cfg)
+	rec := &record.Record{PK: "A#acme", SK: "1", Version: 1}
+	e.feed.close() // nobody else asks
+	gone.Store(true)
+	_, err := e.Commit(t.Context(), creates(rec))
+	says(t, err, fault.Unavailable, "credentials")
+	if n := asked.Load(); n != 1 {
+		t.Errorf("the commit asked for credentials %d times, want once", n)
+	}
+	_, err = e.Get(t.Context(), driver.RefOf(driver.Data, rec))
 	says(t, err, fault.Unavailable, "credentials")
 }
 

@@ -19,11 +19,8 @@ type feed struct {
 	log     *changelog.Log
 	stop    context.CancelFunc
 	running sync.WaitGroup
-
-	mu       sync.Mutex
-	watchers map[chan struct{}]struct{}
-	wake     chan struct{} // has room for one: somebody watches
-	eager    atomic.Int32  // how many looks are still made at once, after a commit of this process
+	watch   *driver.Watch
+	eager   atomic.Int32 // how many looks are still made at once, after a commit of this process
 }
 
 // While somebody watches, the log is looked at every lookSoon for eagerLooks times after a commit of this process, whose handlers a
@@ -39,77 +36,32 @@ func newFeed(s server) *feed {
 	log := changelog.New(changelog.Config{DB: s.db, Streams: s.streams, SystemTable: s.systemTable(), Log: s.cfg.Log, Owner: fmt.Sprintf("%s/%d", host, os.Getpid()),
 		DataTables: func(ctx context.Context) ([]string, error) { return s.tables(ctx, driver.Data) }})
 	ctx, stop := context.WithCancel(context.Background())
-	f := &feed{log: log, stop: stop, watchers: make(map[chan struct{}]struct{}), wake: make(chan struct{}, 1)}
+	f := &feed{log: log, stop: stop}
+	f.watch = driver.NewWatch(f.look)
 	f.running.Go(func() { log.Run(ctx) })
-	f.running.Go(func() { f.look(ctx) })
 	return f
 }
 
-// close ends the goroutines and forgets the watchers.
+// close ends the goroutines and forgets who watches.
 func (f *feed) close() {
 	f.stop()
+	f.watch.Close()
 	f.running.Wait()
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.watchers = nil
 }
 
 // committed is called after each commit of this process.
 func (f *feed) committed() {
 	f.eager.Store(eagerLooks)
 	f.log.Poke()
-	f.notify()
+	f.watch.Notify()
 }
 
-// notify signals every watcher; one that has not received the last signal yet needs no other.
-func (f *feed) notify() {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	for signal := range f.watchers {
-		select {
-		case signal <- struct{}{}:
-		default:
-		}
-	}
-}
-
-func (f *feed) watch() (<-chan struct{}, func()) {
-	signal := make(chan struct{}, 1)
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.watchers != nil {
-		f.watchers[signal] = struct{}{}
-		select {
-		case f.wake <- struct{}{}:
-		default:
-		}
-	}
-	return signal, func() {
-		f.mu.Lock()
-		defer f.mu.Unlock()
-		delete(f.watchers, signal)
-	}
-}
-
-func (f *feed) watched() bool {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return len(f.watchers) > 0
-}
-
-// look notifies when the log has grown, until ctx ends. While nobody watches it rests.
-func (f *feed) look(ctx context.Context) {
+// look notifies when the log has grown, until ctx ends.
+func (f *feed) look(ctx context.Context, notify func()) {
 	tick := time.NewTicker(lookSoon)
 	defer tick.Stop()
 	var seen uint64
 	for n := 0; ; n++ {
-		if !f.watched() {
-			select {
-			case <-f.wake:
-			case <-ctx.Done():
-				return
-			}
-		}
 		eager := f.eager.Load() > 0
 		if eager {
 			f.eager.Add(-1)
@@ -117,7 +69,7 @@ func (f *feed) look(ctx context.Context) {
 		if eager || n%restLooks == 0 {
 			if end, err := f.log.End(ctx); err == nil && end != seen {
 				seen = end
-				f.notify()
+				notify()
 			}
 		}
 		select {
@@ -129,7 +81,7 @@ func (f *feed) look(ctx context.Context) {
 }
 
 // Committed signals this process's commits at once, and every change again when the feed has it.
-func (e *engine) Committed() (<-chan struct{}, func()) { return e.feed.watch() }
+func (e *engine) Committed() (<-chan struct{}, func()) { return e.feed.watch.Subscribe() }
 
 // Changes reads the log, and the commands that it names. What the log names whose command is not there is no change: the command
 // was discarded, or the data row was put without one.

@@ -228,6 +228,7 @@ func (s *strand) fill(ctx context.Context, needed int) error {
 		}
 		s.in.ExclusiveStartKey = out.LastEvaluatedKey
 		s.ended = len(out.LastEvaluatedKey) == 0
+		needed *= 2 // of a page of rows that are left out: there may be many
 	}
 	return nil
 }

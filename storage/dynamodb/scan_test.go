@@ -95,3 +95,34 @@ func TestScanOfManyVersions(t *testing.T) {
 		}
 	}
 }
+
+// TestRangePastDeletedRows has two rows stand behind hundreds that are left out: a page of a few rows is not asked for again and again.
+func TestRangePastDeletedRows(t *testing.T) {
+	cfg := empty(t)
+	var queries atomic.Int32
+	cfg.transport = through(func(w *wire, req *http.Request, op string, body []byte) (*http.Response, error) {
+		if op == "Query" && bytes.Contains(body, []byte("-a-data")) {
+			queries.Add(1)
+		}
+		return w.send(req, body)
+	})
+	e := opened(t, cfg)
+	const deleted = 300
+	for i := 0; i < deleted+2; {
+		var b driver.Batch
+		for ; i < deleted+2 && len(b.Writes) < driver.MaxBatch; i++ {
+			rec := &record.Record{PK: "A#acme", SK: fmt.Sprintf("%03d", i), Version: 1, IsDeleted: i < deleted}
+			b.Writes = append(b.Writes, driver.Write{Collection: driver.Data, Record: rec})
+		}
+		if _, err := e.Commit(t.Context(), b); err != nil {
+			t.Fatal(err)
+		}
+	}
+	recs, err := e.Range(t.Context(), driver.Range{Collection: driver.Data, PK: "A#acme", Limit: 1})
+	if err != nil || len(recs) != 1 || recs[0].SK != "300" {
+		t.Errorf("the first row that is not deleted: %v, %v", recs, err)
+	}
+	if n := queries.Load(); n > 10 {
+		t.Errorf("it took %d queries", n)
+	}
+}

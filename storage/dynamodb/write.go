@@ -33,6 +33,9 @@ func (e caller) Commit(ctx context.Context, b driver.Batch) (driver.Position, er
 	if len(b.Writes) == 0 {
 		return "", nil
 	}
+	if len(b.Writes) > driver.MaxBatch {
+		return "", fault.New(fault.TooLarge, "dynamodb.Commit", "the batch has more than the %d writes that DynamoDB makes at once; write fewer records together", driver.MaxBatch)
+	}
 	in, err := e.transaction(ctx, l, b)
 	if err != nil {
 		return "", err
@@ -83,7 +86,7 @@ func (e *engine) transaction(ctx context.Context, l *layout, b driver.Batch) (*d
 		if w.If.Kind == driver.IfAbsent || w.Collection == driver.System {
 			in.TransactItems[i].Put = cond.put(table, it)
 		} else {
-			in.TransactItems[i].Update = cond.update(table, w.Collection, it)
+			in.TransactItems[i].Update = cond.update(table, it, changing(w))
 		}
 	}
 	if total > maxBatch {
@@ -188,11 +191,49 @@ var updating = func() (all []struct{ name, value string }) {
 	return all
 }()
 
-// update sets the attributes that it has and removes those that items of its collection can have and it hasn't.
-func (c condition) update(table string, of driver.Collection, it item) *types.Update {
+// changing says by name which attributes an update of a row sets or removes: of those that items of its collection can have, the ones that
+// it has not in common with the row that was read. What isn't a field of a record of its own counts as changed, and so do attributes, which may
+// stand in another service's blob.
+func changing(w driver.Write) []bool {
+	names := namesOf(w.Collection)
+	changes := make([]bool, len(names))
+	for i, name := range names {
+		changes[i] = w.Was == nil || !same(name, w.Record, w.Was)
+	}
+	return changes
+}
+
+// same reports whether two records have an attribute of an item in common.
+func same(name string, a, b *record.Record) bool {
+	switch name {
+	case "seq":
+		return a.Seq == b.Seq
+	case "ttl":
+		return a.TTL == b.TTL
+	case "metadata":
+		return bytes.Equal(a.Metadata, b.Metadata)
+	}
+	for _, f := range texts {
+		if f.name == name {
+			return *f.of(a) == *f.of(b)
+		}
+	}
+	for _, f := range times {
+		if f.name == name {
+			return *f.of(a) == *f.of(b)
+		}
+	}
+	return false
+}
+
+// update sets those of the attributes at indexes that change which it has, and removes the others.
+func (c condition) update(table string, it item, changes []bool) *types.Update {
 	set, remove := make([]byte, 0, 256), make([]byte, 0, 64)
-	for i, name := range namesOf(of) {
-		p := updating[i]
+	for i, change := range changes {
+		if !change {
+			continue
+		}
+		p, name := updating[i], attributeNames[i]
 		c.names[p.name] = name
 		if v, ok := it[name]; ok {
 			c.values[p.value] = v

@@ -12,10 +12,10 @@ import (
 	"github.com/tenantry/tenantry/storage/driver"
 )
 
-// Rows that the reading benchmarks read from, and how many a list has.
+// Records that the benchmarks of updates, gets and lists have, and how many a list returns.
 const (
-	BenchRows = 20_000
-	BenchList = 100
+	benchRows = 5_000
+	benchList = 100
 )
 
 // BenchPK is the partition that benchmarks write to.
@@ -49,67 +49,67 @@ func BenchUpdate(i int, version int64) driver.Batch {
 	for _, w := range b.Writes {
 		w.Record.Version = version
 	}
+	was := BenchRecord(i, version-1)
 	b.Writes[1] = swap(driver.Data, b.Writes[1].Record, version-1)
-	b.Writes = append(b.Writes, add(driver.History, BenchRecord(i, version-1)))
+	b.Writes[1].Was = was
+	b.Writes = append(b.Writes, add(driver.History, was))
 	return b
 }
 
-// Bench runs the benchmarks that all engines have in common: creates by 1, 16 and 64 writers, updates by 64, gets by one
-// reader and by 8, and lists of 100.
+// Bench runs the benchmarks that all engines have in common: creates by 1, 16 and 64 writers, each in a store of its own; and in one store, gets by
+// one reader and by 8, lists of 100, and updates by 64 writers. On every engine it takes a minute or two:
+//
+//	go test ./storage/sqlite -run '^$' -bench '^Benchmark$' -benchtime 2000x
 func Bench(b *testing.B, open Open) {
 	for _, writers := range []int{1, 16, 64} {
 		b.Run(fmt.Sprintf("create/writers=%d", writers), func(b *testing.B) {
 			s := start(b, open)
-			Together(b, writers, func(i int) { s.mustCommit(BenchCreate(i)) })
+			Together(b, writers, func(i int) { s.mustCommit(b, BenchCreate(i)) })
 		})
 	}
-	b.Run("update/writers=64", func(b *testing.B) {
-		s := start(b, open)
-		Fill(s, b)
-		Together(b, 64, func(i int) { s.mustCommit(BenchUpdate(i%BenchRows, int64(i/BenchRows)+2)) })
-	})
+	s := start(b, open)
+	s.fill(b)
 	for _, readers := range []int{1, 8} {
 		b.Run(fmt.Sprintf("get/readers=%d", readers), func(b *testing.B) {
-			s := start(b, open)
-			Fill(s, b)
 			Together(b, readers, func(i int) {
-				if rec, err := s.Get(b.Context(), driver.Ref{Collection: driver.Data, PK: BenchPK, SK: BenchSK(i * 7919 % BenchRows)}); rec == nil {
+				if rec, err := s.Get(b.Context(), driver.Ref{Collection: driver.Data, PK: BenchPK, SK: BenchSK(i * 7919 % benchRows)}); rec == nil {
 					b.Error("no row", err)
 				}
 			})
 		})
 	}
 	b.Run("list", func(b *testing.B) {
-		s := start(b, open)
-		Fill(s, b)
 		Together(b, 1, func(i int) {
-			after := BenchSK(i * 7919 % (BenchRows - BenchList - 1))
-			recs, err := s.Range(b.Context(), driver.Range{Collection: driver.Data, PK: BenchPK, After: after, Limit: BenchList})
-			if len(recs) != BenchList {
+			after := BenchSK(i * 7919 % (benchRows - benchList - 1))
+			recs, err := s.Range(b.Context(), driver.Range{Collection: driver.Data, PK: BenchPK, After: after, Limit: benchList})
+			if len(recs) != benchList {
 				b.Error("not a full list", len(recs), err)
 			}
 		})
 	})
+	updated := 0
+	b.Run("update/writers=64", func(b *testing.B) {
+		before := updated
+		updated += b.N
+		Together(b, 64, func(i int) { s.mustCommit(b, BenchUpdate((before+i)%benchRows, int64((before+i)/benchRows)+2)) })
+	})
 }
 
-func (s *store) mustCommit(b driver.Batch) {
-	if _, err := s.Commit(s.Context(), b); err != nil {
-		s.Error(err)
+func (s *store) mustCommit(b *testing.B, batch driver.Batch) {
+	if _, err := s.Commit(b.Context(), batch); err != nil {
+		b.Error(err)
 	}
 }
 
-// Fill creates BenchRows records.
-func Fill(e driver.Engine, b *testing.B) {
-	b.Helper()
-	for i := 0; i < BenchRows; {
+// fill creates benchRows records.
+func (s *store) fill(b *testing.B) {
+	for i := 0; i < benchRows; {
 		var batch driver.Batch
-		for range 50 {
+		for range driver.MaxBatch / 2 {
 			batch.Writes = append(batch.Writes, BenchCreate(i).Writes...)
 			i++
 		}
-		if _, err := e.Commit(b.Context(), batch); err != nil {
-			b.Fatal(err)
-		}
+		s.mustCommit(b, batch)
 	}
 }
 

@@ -3,17 +3,43 @@ package storagetest
 import (
 	"errors"
 	"fmt"
+	"reflect"
+	"slices"
 
 	"github.com/tenantry/tenantry/storage/driver"
 )
 
 var conditionProperties = []property{
 	{"a write is made when its condition holds", conditions},
+	{"what a row has not in common with the one that was read is written", differences},
 	{"a conflict names the first write that fails", firstConflict},
 	{"a batch with a conflict writes nothing", conflictWritesNothing},
 	{"the largest batch is taken", largestBatch},
 	{"an empty batch does nothing", emptyBatch},
 	{"a conflict leaves other commits alone", conflictsAmongOthers},
+}
+
+// differences takes each field away from a row and puts it back, with the row that is replaced in the write.
+func differences(s *store) {
+	was := full("A#acme", "1", 1)
+	s.commit(add(driver.Data, was))
+	whole := reflect.ValueOf(was.Clone()).Elem()
+	for i := range whole.NumField() {
+		name := whole.Type().Field(i).Name
+		if slices.Contains([]string{"PK", "SK", "Version", "StoredPK"}, name) {
+			continue
+		}
+		for _, value := range []reflect.Value{reflect.Zero(whole.Field(i).Type()), whole.Field(i)} {
+			next := was.Clone()
+			next.Version++
+			reflect.ValueOf(next).Elem().Field(i).Set(value)
+			w := swap(driver.Data, next, was.Version)
+			w.Was = was
+			s.commit(w)
+			s.same("a row whose "+name+" changed", s.get(driver.RefOf(driver.Data, next)), next)
+			was = next
+		}
+	}
 }
 
 func conditions(s *store) {

@@ -20,6 +20,7 @@ type shard struct {
 	at       string // sequence number of the last record that was read; "" before the first
 	done     bool   // read to its end
 	iterator string // "" where it has to be fetched
+	short    int    // pages that were not cut off, in a row since the iterator was fetched
 	tip      bool   // the last page came to what the stream showed
 	limit    *rate.Limiter
 }
@@ -85,10 +86,12 @@ func (s *sequencer) readShards(ctx context.Context) []page {
 	return pages
 }
 
-// A page that is shorter than these was not cut off by DynamoDB's limits, 1000 records and 1 MiB: it came to the tip.
+// A page that is shorter than these was not cut off by DynamoDB's limits, 1000 records and 1 MiB. It came to the tip, unless it is one of the first: Streams may
+// need several calls to come from a place to the next record behind it, and answers with empty pages until then.
 const (
 	fewRecords = 500
 	fewBytes   = 512 << 10
+	shortPages = 3
 )
 
 func (s *sequencer) readShard(ctx context.Context, sh *shard) page {
@@ -100,6 +103,7 @@ func (s *sequencer) readShard(ctx context.Context, sh *shard) page {
 			return p
 		}
 		if sh.iterator == "" {
+			sh.short = 0
 			if sh.iterator, p.err = s.iterate(ctx, sh); p.err != nil {
 				break
 			}
@@ -131,7 +135,10 @@ func (s *sequencer) readShard(ctx context.Context, sh *shard) page {
 	}
 	p.next = aws.ToString(out.NextShardIterator)
 	p.finished = p.next == ""
-	p.tip = len(p.records) < fewRecords && bytes < fewBytes
+	if sh.short++; len(p.records) >= fewRecords || bytes >= fewBytes {
+		sh.short = 0
+	}
+	p.tip = sh.short >= shortPages
 	return p
 }
 

@@ -17,7 +17,7 @@ import (
 	"github.com/tenantry/tenantry/storage/dynamodb/dynamodbtest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(dynamodbtest.Main(m)) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // store is a set of tables of a test's own.
 type store struct {

@@ -25,6 +25,7 @@ type stream struct {
 	expired  bool // the next iterator that is used is expired
 	throttle int  // so many calls are refused
 	empty    int  // so many pages are empty although there is more
+	refuses  int  // so many calls are refused behind those
 }
 
 type fakeShard struct {
@@ -116,7 +117,9 @@ func (f *stream) GetRecords(_ context.Context, in *dynamodbstreams.GetRecordsInp
 	}
 	end := min(at+3, len(sh.records))
 	if f.empty > 0 {
-		f.empty--
+		if f.empty--; f.empty == 0 {
+			f.throttle, f.refuses = f.refuses, 0
+		}
 		end = at
 	}
 	out := &dynamodbstreams.GetRecordsOutput{Records: sh.records[at:end]}
@@ -241,6 +244,38 @@ func TestIteratorsExpireAndCallsAreRefused(t *testing.T) {
 		s.eventually("the version", func() bool { return len(s.advanced(l)) == int(v) })
 	}
 	s.versions(s.advanced(l))
+}
+
+// A new holder begins in the middle of a shard, and what comes first are pages without records; then nothing for a while.
+func TestEmptyPagesBeforeTheTip(t *testing.T) {
+	s, f, c := faked(t)
+	f.change("s9", "1", 1)
+	stop := s.run(New(c))
+	l := New(c)
+	if got := s.advanced(l); len(got) != 1 {
+		t.Fatalf("the log has %v", got)
+	}
+	stop()
+	f.change("s9", "1", 2)
+	f.with(func() { f.empty, f.refuses = shortPages-1, 3 })
+	fresh := New(c)
+	end := make(chan uint64, 1)
+	go func() {
+		n, err := fresh.Advance(t.Context())
+		if err != nil {
+			t.Error(err)
+		}
+		end <- n
+	}()
+	s.eventually("somebody waits for the log", func() bool {
+		fresh.mu.Lock()
+		defer fresh.mu.Unlock()
+		return len(fresh.looks) > 0
+	})
+	s.run(New(c))
+	if n := <-end; n != 2 {
+		t.Errorf("the log ends with %d and says that it has both versions", n)
+	}
 }
 
 // The stream forgets what was not read. The table has what its records became.

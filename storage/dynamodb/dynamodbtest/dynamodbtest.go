@@ -1,13 +1,14 @@
-// Package dynamodbtest gives tests a DynamoDB server of their own: dynoxide, from the npm package of this platform, which it
-// installs into the user's cache directory where it is missing. A test binary has one server, in memory, on a port of its own:
-//
-//	func TestMain(m *testing.M) { goleak.VerifyTestMain(dynamodbtest.Main(m)) }
+// Package dynamodbtest gives a test a DynamoDB server of its own: dynoxide, from the npm package of this platform, which it
+// installs into the user's cache directory where it is missing. It runs in memory, on a port of its own, until the test ends:
 //
 //	func TestStore(t *testing.T) {
 //		srv := dynamodbtest.New(t)
 //		cfg := dynamodb.Config{Prefix: srv.Prefix, Endpoint: srv.Endpoint, Region: srv.Region, Credentials: srv.Credentials}
 //		…
 //	}
+//
+// The server is not one for all tests of a package: it begins within milliseconds, and every write to a table with a stream takes it longer
+// the more all its streams hold.
 //
 // Where the server can't be had, tests fail; none is skipped. The server never reports a conflict between transactions,
 // throttles or loses an answer: tests that want this put it between the engine and the server.
@@ -35,10 +36,7 @@ import (
 // Version is the version of dynoxide that tests run against.
 const Version = "1.2.1"
 
-// endpointVariable is where Main leaves the server's URL, for New and for the processes that a test starts.
-const endpointVariable = "TENANTRY_TEST_DYNAMODB"
-
-// Server is a server that runs, and a prefix of tables that nobody else uses.
+// Server is a server that runs, and a prefix for its tables.
 type Server struct {
 	Endpoint    string
 	Region      string
@@ -46,54 +44,16 @@ type Server struct {
 	Credentials aws.CredentialsProvider
 }
 
-// New returns the test binary's server with a new prefix. It fails the test where Main doesn't run.
+// New returns a server that runs until the test ends. It fails the test where there can be none.
 func New(t testing.TB) Server {
 	t.Helper()
-	endpoint := os.Getenv(endpointVariable)
-	if endpoint == "" {
-		t.Fatal("there is no DynamoDB server; wrap the TestMain of this package with dynamodbtest.Main")
-	}
-	return at(endpoint)
-}
-
-// Own returns a server that runs until the test ends and that nobody else uses: for what is measured, since the server slows down as
-// its streams grow.
-func Own(t testing.TB) Server {
-	t.Helper()
 	endpoint, stop, err := start()
 	if err != nil {
-		t.Fatal(err)
+		t.Fatalf("the DynamoDB server for tests can't be started: %v", err)
 	}
 	t.Cleanup(stop)
-	return at(endpoint)
-}
-
-func at(endpoint string) Server {
 	return Server{Endpoint: endpoint, Region: "us-east-1", Prefix: "test-" + strings.ToLower(rand.Text()),
 		Credentials: credentials.NewStaticCredentialsProvider("test", "test", "")}
-}
-
-// TestingM is a *testing.M, or what wraps one.
-type TestingM interface{ Run() int }
-
-// Main wraps m: the server runs while its tests do.
-func Main(m TestingM) TestingM { return wrapped{m} }
-
-type wrapped struct{ m TestingM }
-
-// Run returns 1 where the server can't be started.
-func (w wrapped) Run() int {
-	endpoint, stop, err := start()
-	if err != nil {
-		fmt.Fprintf(os.Stderr, "the DynamoDB server for tests can't be started: %v\n", err)
-		return 1
-	}
-	defer stop()
-	if err := os.Setenv(endpointVariable, endpoint); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	return w.m.Run()
 }
 
 // startLimit bounds how long the server may take to answer.
