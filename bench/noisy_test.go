@@ -1,0 +1,292 @@
+package bench
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/tenantry/tenantry"
+	"github.com/tenantry/tenantry/auth"
+	"github.com/tenantry/tenantry/bench/load"
+	"github.com/tenantry/tenantry/command"
+	"github.com/tenantry/tenantry/guard"
+	"github.com/tenantry/tenantry/httpapi"
+	"github.com/tenantry/tenantry/jobs"
+	"github.com/tenantry/tenantry/projection"
+	"github.com/tenantry/tenantry/record"
+	"github.com/tenantry/tenantry/storage/sqlite"
+	"github.com/tenantry/tenantry/tenantrytest"
+)
+
+const (
+	neighbours = 20 // tenants
+	noise      = 50 // times what each of them sends is what the noisy one sends
+	noisy      = "noisy"
+)
+
+// way is something that tenants do at a rate, and of which others may feel that one does too much of it.
+type way struct {
+	name  string
+	every time.Duration // between two of one tenant
+	open  func(t testing.TB) doing
+}
+
+// doing does it once for a tenant, and adds to took how long that took from when it was due, once that is known. It fails where that is refused.
+type doing func(ctx context.Context, code string, due time.Time, took *load.Took) error
+
+// ways are chosen so that the neighbours by themselves are little for two cores, and that the noisy tenant sends more than there is room for.
+var ways = []way{
+	{"http", 12500 * time.Microsecond, overHTTP},
+	{"handler", 50 * time.Millisecond, toHandler},
+	{"readmodel", 20 * time.Millisecond, toReadModel},
+	{"jobs", 200 * time.Millisecond, toJob},
+}
+
+// TestNoisyNeighbour has 20 tenants do things at a steady rate, in turn with nothing else and while another does 50 times as much as each. What that
+// is to them is judged in a long run only, by the median of its runs.
+func TestNoisyNeighbour(t *testing.T) {
+	runs, phase := 1, 200*time.Millisecond
+	long := os.Getenv("TENANTRY_LONG_RUN") != ""
+	if long {
+		runs, phase = 5, 3*time.Second
+	}
+	for _, w := range ways {
+		t.Run(w.name, func(t *testing.T) {
+			var quiet, loud []time.Duration
+			sent := ""
+			for range runs {
+				before, _ := w.measure(t, phase, 0)
+				beside, said := w.measure(t, phase, noise)
+				quiet, loud, sent = append(quiet, before), append(loud, beside), said
+			}
+			slices.Sort(quiet)
+			slices.Sort(loud)
+			q, l := quiet[runs/2], loud[runs/2]
+			t.Logf("measured: %s: p99 of %d tenants, median of %d runs: %v quiet, %v beside one at %d times the load (%s)", w.name, neighbours, runs,
+				q.Round(100*time.Microsecond), l.Round(100*time.Microsecond), noise, sent)
+			if long && l > max(2*q, 100*time.Millisecond) {
+				t.Errorf("the neighbours' p99 is %v beside a noisy tenant, %v else: %v and %v", l, q, loud, quiet)
+			}
+		})
+	}
+}
+
+// BenchmarkNoisyNeighbour measures the neighbours' 99th percentile for seconds at a time.
+func BenchmarkNoisyNeighbour(b *testing.B) {
+	for _, w := range ways {
+		for _, times := range []int{0, noise} {
+			b.Run(fmt.Sprintf("%s/noise=%d", w.name, times), func(b *testing.B) {
+				var worst time.Duration
+				for b.Loop() {
+					p99, _ := w.measure(b, 3*time.Second, times)
+					worst = max(worst, p99)
+				}
+				b.ReportMetric(float64(worst.Microseconds())/1000, "p99-ms")
+			})
+		}
+	}
+}
+
+// measure has the neighbours do it for a phase, and the noisy tenant so many times as often, and returns the neighbours' 99th percentile, and what
+// became of what the noisy one sent.
+func (w way) measure(t testing.TB, phase time.Duration, times int) (p99 time.Duration, said string) {
+	do := w.open(t)
+	ctx, cancel := context.WithTimeout(t.Context(), phase)
+	defer cancel()
+	var took, ignored load.Took
+	var sent, refused, done atomic.Int64
+	var sending, ending sync.WaitGroup
+	for n := range neighbours {
+		sending.Go(func() {
+			<-time.After(w.every * time.Duration(n) / neighbours) // so that they don't come at one moment
+			load.Offer(ctx, w.every, func(due time.Time) {
+				if err := do(context.WithoutCancel(ctx), fmt.Sprint("t", n), due, &took); err != nil {
+					t.Errorf("%s: a neighbour: %v", w.name, err)
+				}
+				done.Add(1)
+			})
+		})
+	}
+	for range times {
+		ending.Go(func() {
+			load.Offer(ctx, w.every, func(due time.Time) {
+				sent.Add(1)
+				if err := do(ctx, noisy, due, &ignored); err != nil && ctx.Err() == nil {
+					refused.Add(1)
+				}
+			})
+		})
+	}
+	sending.Wait()
+	cancel()
+	ending.Wait()
+	p99, n := took.P99()
+	if want := int(done.Load()); n != want || n < neighbours {
+		t.Fatalf("%s: %d of %d that the neighbours did have an end", w.name, n, want)
+	}
+	_, served := ignored.P99()
+	return p99, fmt.Sprintf("%d of its %d done, %d refused", served, sent.Load(), refused.Load())
+}
+
+func openNeighbours(t testing.TB, cfg tenantry.Config) (*tenantrytest.App, map[string]guard.Scope) {
+	t.Helper()
+	cfg.Store, cfg.Now, cfg.Log = sqlite.At(t.TempDir()), time.Now, slog.New(slog.DiscardHandler)
+	app := tenantrytest.New(t, cfg)
+	scopes := map[string]guard.Scope{noisy: app.Scope(noisy)}
+	for n := range neighbours {
+		code := fmt.Sprint("t", n)
+		scopes[code] = app.Scope(code)
+	}
+	return app, scopes
+}
+
+// overHTTP creates a record and gets it; what took longer counts.
+func overHTTP(t testing.TB) doing {
+	app, _ := openNeighbours(t, tenantry.Config{})
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	server := &http.Server{Handler: app.Handler(httpapi.Config{Log: slog.New(slog.NewJSONHandler(io.Discard, nil))})}
+	go server.Serve(listener)
+	t.Cleanup(func() { server.Close() })
+	const head = `{"sk":"%s","name":"Chair","attributes":`
+	rest := string(attributes) + "}"
+	tokens, conns := map[string]string{}, map[string]chan *load.Conn{}
+	dial := func(code string, n int) {
+		tokens[code] = app.Token(auth.Claims{Subject: "user@" + code, Tenant: app.Scope(code).Tenant(), Role: "user"})
+		conns[code] = make(chan *load.Conn, n)
+		for range n {
+			conn, err := load.Dial(listener.Addr().String())
+			must(t, err)
+			t.Cleanup(func() { conn.Close() })
+			conns[code] <- conn
+		}
+	}
+	dial(noisy, 400)
+	for n := range neighbours {
+		dial(fmt.Sprint("t", n), 16)
+	}
+	return func(ctx context.Context, code string, due time.Time, took *load.Took) error {
+		var conn *load.Conn
+		select {
+		case conn = <-conns[code]:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		defer func() { conns[code] <- conn }()
+		sk := record.NewID()
+		if err := conn.Do(load.Request("POST", "/api/data/PRODUCT", tokens[code], append(fmt.Appendf(nil, head, sk), rest...)), http.StatusCreated); err != nil {
+			return err
+		}
+		created := time.Now()
+		err := conn.Do(load.Request("GET", "/api/data/PRODUCT/"+sk, tokens[code], nil), http.StatusOK)
+		took.Add(max(created.Sub(due), time.Since(created)))
+		return err
+	}
+}
+
+// ends tells when what was begun under a name has ended.
+type ends struct {
+	mu    sync.Mutex
+	known map[string]chan struct{}
+}
+
+func (e *ends) of(name string) chan struct{} {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	c := e.known[name]
+	if c == nil {
+		c = make(chan struct{})
+		e.known[name] = c
+	}
+	return c
+}
+
+// toHandler publishes a record, and waits until a handler has called somebody who takes 10 ms to answer.
+func toHandler(t testing.TB) doing {
+	e := &ends{known: map[string]chan struct{}{}}
+	app, scopes := openNeighbours(t, tenantry.Config{Handlers: []projection.Registration{{Name: "call", Handler: handler(func(ctx context.Context, cmd *record.Record) error {
+		select {
+		case <-time.After(10 * time.Millisecond):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		close(e.of(cmd.SK))
+		return nil
+	})}}})
+	return func(ctx context.Context, code string, _ time.Time, took *load.Took) error {
+		sk := record.NewID()
+		_, err := app.Commands().PublishAsync(ctx, scopes[code], command.Input{Key: product(t, scopes[code], sk), Name: "Chair", Attributes: attributes})
+		return until(ctx, e.of(sk), time.Now(), took, err)
+	}
+}
+
+// until waits for an end, and adds how long it took.
+func until(ctx context.Context, end <-chan struct{}, began time.Time, took *load.Took, err error) error {
+	if err != nil {
+		return err
+	}
+	select {
+	case <-end:
+		took.Add(time.Since(began))
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+type handler func(context.Context, *record.Record) error
+
+func (h handler) Up(ctx context.Context, _ guard.Scope, cmd *record.Record) error {
+	if cmd.Type != "PRODUCT" {
+		return nil
+	}
+	return h(ctx, cmd)
+}
+
+func (handler) Down(context.Context, guard.Scope, *record.Record) error { return nil }
+
+// toReadModel publishes a record, and waits until the read model has it.
+func toReadModel(t testing.TB) doing {
+	app, scopes := openNeighbours(t, tenantry.Config{})
+	return func(ctx context.Context, code string, _ time.Time, took *load.Took) error {
+		res, err := app.Commands().PublishAsync(ctx, scopes[code], command.Input{Key: product(t, scopes[code], record.NewID()), Name: "Chair", Attributes: attributes})
+		if err != nil {
+			return err
+		}
+		began := time.Now()
+		if code == noisy {
+			took.Add(0)
+			return nil
+		}
+		err = app.Reach(ctx, scopes[code].Tenant(), res.Position)
+		took.Add(time.Since(began))
+		return err
+	}
+}
+
+// toJob orders a job that takes 10 ms, and waits until it has ended.
+func toJob(t testing.TB) doing {
+	e := &ends{known: map[string]chan struct{}{}}
+	app, scopes := openNeighbours(t, tenantry.Config{Jobs: []jobs.Kind{{Name: "call", Run: func(ctx context.Context, _ guard.Scope, j jobs.Job) error {
+		select {
+		case <-time.After(10 * time.Millisecond):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		close(e.of(j.ID))
+		return nil
+	}}}})
+	return func(ctx context.Context, code string, _ time.Time, took *load.Took) error {
+		job, err := app.Jobs().Enqueue(ctx, scopes[code], jobs.Order{Kind: "call"})
+		return until(ctx, e.of(job.ID), time.Now(), took, err)
+	}
+}
