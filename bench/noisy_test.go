@@ -24,6 +24,7 @@ import (
 	"github.com/tenantry/tenantry/projection"
 	"github.com/tenantry/tenantry/readmodel"
 	"github.com/tenantry/tenantry/record"
+	"github.com/tenantry/tenantry/storage/driver"
 	"github.com/tenantry/tenantry/storage/sqlite"
 	"github.com/tenantry/tenantry/tenantrytest"
 )
@@ -167,59 +168,98 @@ func (w way) measure(t testing.TB, phase time.Duration, times int) (p99 time.Dur
 	return p99, fmt.Sprintf("%d of its %d done, %d refused", served, sent.Load(), refused.Load())
 }
 
-func openNeighbours(t testing.TB, cfg tenantry.Config) (*tenantrytest.App, map[string]guard.Scope) {
+// world is a server with the neighbours and the noisy tenant.
+type world struct {
+	*tenantrytest.App
+	addr    string
+	scopes  map[string]guard.Scope
+	callers map[string]*caller
+}
+
+// caller is what a tenant sends requests with: as many at once as it has connections.
+type caller struct {
+	token string
+	conns chan *load.Conn
+}
+
+func newWorld(t testing.TB, cfg tenantry.Config) *world {
 	t.Helper()
 	cfg.Store, cfg.Now, cfg.Log = sqlite.At(t.TempDir()), time.Now, slog.New(slog.DiscardHandler)
-	app := tenantrytest.New(t, cfg)
-	scopes := map[string]guard.Scope{noisy: app.Scope(noisy)}
+	w := &world{App: tenantrytest.New(t, cfg), scopes: map[string]guard.Scope{}, callers: map[string]*caller{}}
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	server := &http.Server{Handler: w.Handler(httpapi.Config{Log: slog.New(slog.NewJSONHandler(io.Discard, nil))})}
+	go server.Serve(listener)
+	t.Cleanup(func() { server.Close() })
+	w.addr = listener.Addr().String()
+	w.join(t, noisy, 400) // more than the server serves and has wait
 	for n := range neighbours {
-		code := fmt.Sprint("t", n)
-		scopes[code] = app.Scope(code)
+		w.join(t, fmt.Sprint("t", n), 16)
 	}
-	return app, scopes
+	return w
+}
+
+func (w *world) join(t testing.TB, code string, conns int) {
+	t.Helper()
+	w.scopes[code] = w.Scope(code)
+	c := &caller{w.Token(auth.Claims{Subject: "user@" + code, Tenant: w.scopes[code].Tenant(), Role: "user"}), make(chan *load.Conn, conns)}
+	w.callers[code] = c
+	for range conns {
+		conn, err := load.Dial(w.addr)
+		must(t, err)
+		t.Cleanup(func() { conn.Close() })
+		c.conns <- conn
+	}
+}
+
+// with has call use a connection of a tenant's when one is free.
+func (w *world) with(ctx context.Context, code string, call func(*load.Conn, string) error) error {
+	c := w.callers[code]
+	select {
+	case conn := <-c.conns:
+		defer func() { c.conns <- conn }()
+		return call(conn, c.token)
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func create(conn *load.Conn, token, sk, mode string, want int) error {
+	body := append(fmt.Appendf(nil, `{"sk":"%s","name":"Chair","attributes":`, sk), string(attributes)+"}"...)
+	return conn.Do(load.Request("POST", "/api/data/PRODUCT"+mode, token, body), want)
+}
+
+// publish publishes a record in Go, and returns where it stands.
+func (w *world) publish(t testing.TB, ctx context.Context, code, sk string) (driver.Position, error) {
+	res, err := w.Commands().PublishAsync(ctx, w.scopes[code], command.Input{Key: product(t, w.scopes[code], sk), Name: "Chair", Attributes: attributes})
+	return res.Position, err
+}
+
+// flood has the noisy tenant create a record over HTTP, which waits for nothing.
+func (w *world) flood(ctx context.Context, took *load.Took) error {
+	return w.with(ctx, noisy, func(conn *load.Conn, token string) error {
+		err := create(conn, token, record.NewID(), "?mode=async", http.StatusAccepted)
+		if err == nil {
+			took.Add(0)
+		}
+		return err
+	})
 }
 
 // overHTTP creates a record and gets it; what took longer counts.
 func overHTTP(t testing.TB) doing {
-	app, _ := openNeighbours(t, tenantry.Config{})
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	must(t, err)
-	server := &http.Server{Handler: app.Handler(httpapi.Config{Log: slog.New(slog.NewJSONHandler(io.Discard, nil))})}
-	go server.Serve(listener)
-	t.Cleanup(func() { server.Close() })
-	const head = `{"sk":"%s","name":"Chair","attributes":`
-	rest := string(attributes) + "}"
-	tokens, conns := map[string]string{}, map[string]chan *load.Conn{}
-	dial := func(code string, n int) {
-		tokens[code] = app.Token(auth.Claims{Subject: "user@" + code, Tenant: app.Scope(code).Tenant(), Role: "user"})
-		conns[code] = make(chan *load.Conn, n)
-		for range n {
-			conn, err := load.Dial(listener.Addr().String())
-			must(t, err)
-			t.Cleanup(func() { conn.Close() })
-			conns[code] <- conn
-		}
-	}
-	dial(noisy, 400)
-	for n := range neighbours {
-		dial(fmt.Sprint("t", n), 16)
-	}
+	w := newWorld(t, tenantry.Config{})
 	return func(ctx context.Context, code string, due time.Time, took *load.Took) error {
-		var conn *load.Conn
-		select {
-		case conn = <-conns[code]:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-		defer func() { conns[code] <- conn }()
-		sk := record.NewID()
-		if err := conn.Do(load.Request("POST", "/api/data/PRODUCT", tokens[code], append(fmt.Appendf(nil, head, sk), rest...)), http.StatusCreated); err != nil {
+		return w.with(ctx, code, func(conn *load.Conn, token string) error {
+			sk := record.NewID()
+			if err := create(conn, token, sk, "", http.StatusCreated); err != nil {
+				return err
+			}
+			created := time.Now()
+			err := conn.Do(load.Request("GET", "/api/data/PRODUCT/"+sk, token, nil), http.StatusOK)
+			took.Add(max(created.Sub(due), time.Since(created)))
 			return err
-		}
-		created := time.Now()
-		err := conn.Do(load.Request("GET", "/api/data/PRODUCT/"+sk, tokens[code], nil), http.StatusOK)
-		took.Add(max(created.Sub(due), time.Since(created)))
-		return err
+		})
 	}
 }
 
@@ -240,32 +280,10 @@ func (e *ends) of(name string) chan struct{} {
 	return c
 }
 
-// toHandler publishes a record, and waits until a handler has called somebody who takes 10 ms to answer.
-func toHandler(t testing.TB) doing {
-	e := &ends{known: map[string]chan struct{}{}}
-	app, scopes := openNeighbours(t, tenantry.Config{Handlers: []projection.Registration{{Name: "call", Handler: handler(func(ctx context.Context, cmd *record.Record) error {
-		select {
-		case <-time.After(10 * time.Millisecond):
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-		close(e.of(cmd.SK))
-		return nil
-	})}}})
-	return func(ctx context.Context, code string, _ time.Time, took *load.Took) error {
-		sk := record.NewID()
-		_, err := app.Commands().PublishAsync(ctx, scopes[code], command.Input{Key: product(t, scopes[code], sk), Name: "Chair", Attributes: attributes})
-		return until(ctx, e.of(sk), time.Now(), took, err)
-	}
-}
-
-// until waits for an end, and adds how long it took.
-func until(ctx context.Context, end <-chan struct{}, began time.Time, took *load.Took, err error) error {
-	if err != nil {
-		return err
-	}
+// until waits for an end, and adds how long that took.
+func (e *ends) until(ctx context.Context, name string, began time.Time, took *load.Took) error {
 	select {
-	case <-end:
+	case <-e.of(name):
 		took.Add(time.Since(began))
 		return nil
 	case <-ctx.Done():
@@ -273,52 +291,83 @@ func until(ctx context.Context, end <-chan struct{}, began time.Time, took *load
 	}
 }
 
-type handler func(context.Context, *record.Record) error
+// call takes 10 ms, as asking somebody else does.
+func call(ctx context.Context) error {
+	select {
+	case <-time.After(10 * time.Millisecond):
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
 
-func (h handler) Up(ctx context.Context, _ guard.Scope, cmd *record.Record) error {
+// asking is a handler that asks somebody for each product.
+type asking struct{ ends *ends }
+
+func (h asking) Up(ctx context.Context, _ guard.Scope, cmd *record.Record) error {
 	if cmd.Type != "PRODUCT" {
 		return nil
 	}
-	return h(ctx, cmd)
+	if err := call(ctx); err != nil {
+		return err
+	}
+	close(h.ends.of(cmd.SK))
+	return nil
 }
 
-func (handler) Down(context.Context, guard.Scope, *record.Record) error { return nil }
+func (asking) Down(context.Context, guard.Scope, *record.Record) error { return nil }
+
+// toHandler publishes a record, and waits until a handler has called somebody.
+func toHandler(t testing.TB) doing {
+	e := &ends{known: map[string]chan struct{}{}}
+	w := newWorld(t, tenantry.Config{Handlers: []projection.Registration{{Name: "call", Handler: asking{e}}}})
+	return func(ctx context.Context, code string, _ time.Time, took *load.Took) error {
+		if code == noisy {
+			return w.flood(ctx, took)
+		}
+		sk := record.NewID()
+		if _, err := w.publish(t, ctx, code, sk); err != nil {
+			return err
+		}
+		return e.until(ctx, sk, time.Now(), took)
+	}
+}
 
 // toReadModel publishes a record, and waits until a table of the read model has it.
 func toReadModel(t testing.TB) doing {
 	model, err := readmodel.New([]readmodel.Declared{readmodel.Declare[readmodel.Plain]("product", readmodel.Options{EntityType: record.MustEntityType("PRODUCT"), DuplicateCodes: true})})
 	must(t, err)
-	app, scopes := openNeighbours(t, tenantry.Config{Model: model})
+	w := newWorld(t, tenantry.Config{Model: model})
 	return func(ctx context.Context, code string, _ time.Time, took *load.Took) error {
-		res, err := app.Commands().PublishAsync(ctx, scopes[code], command.Input{Key: product(t, scopes[code], record.NewID()), Name: "Chair", Attributes: attributes})
+		if code == noisy {
+			return w.flood(ctx, took)
+		}
+		at, err := w.publish(t, ctx, code, record.NewID())
 		if err != nil {
 			return err
 		}
 		began := time.Now()
-		if code == noisy {
-			took.Add(0)
-			return nil
-		}
-		err = app.Reach(ctx, scopes[code].Tenant(), res.Position)
+		err = w.Reach(ctx, w.scopes[code].Tenant(), at)
 		took.Add(time.Since(began))
 		return err
 	}
 }
 
-// toJob orders a job that takes 10 ms, and waits until it has ended.
+// toJob orders a job that calls somebody, and waits until it has ended.
 func toJob(t testing.TB) doing {
 	e := &ends{known: map[string]chan struct{}{}}
-	app, scopes := openNeighbours(t, tenantry.Config{Jobs: []jobs.Kind{{Name: "call", Run: func(ctx context.Context, _ guard.Scope, j jobs.Job) error {
-		select {
-		case <-time.After(10 * time.Millisecond):
-		case <-ctx.Done():
-			return ctx.Err()
+	w := newWorld(t, tenantry.Config{Jobs: []jobs.Kind{{Name: "call", Run: func(ctx context.Context, _ guard.Scope, j jobs.Job) error {
+		if err := call(ctx); err != nil {
+			return err
 		}
 		close(e.of(j.ID))
 		return nil
 	}}}})
 	return func(ctx context.Context, code string, _ time.Time, took *load.Took) error {
-		job, err := app.Jobs().Enqueue(ctx, scopes[code], jobs.Order{Kind: "call"})
-		return until(ctx, e.of(job.ID), time.Now(), took, err)
+		job, err := w.Jobs().Enqueue(ctx, w.scopes[code], jobs.Order{Kind: "call"})
+		if err != nil {
+			return err
+		}
+		return e.until(ctx, job.ID, time.Now(), took)
 	}
 }
