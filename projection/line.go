@@ -57,6 +57,7 @@ func (l *line) run(ctx context.Context) {
 		l.runner.cfg.Log.ErrorContext(ctx, "a handler can't read the change feed", "handler", l.reg.Name, "error", err)
 		return
 	}
+	defer l.lease.endWatch(ctx)
 	for ctx.Err() == nil {
 		held, lose := context.WithCancel(ctx)
 		if l.standBy(ctx, across, lose) {

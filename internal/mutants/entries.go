@@ -253,6 +253,13 @@ var inTenants = []mutant{
 		test: []string{"-run", "TestWritesOfAnEarlierHolderAreRefused", "./projection"},
 	},
 	{
+		name: "who watches a handler takes it though the holder was told that nobody does",
+		file: "projection/lease.go",
+		old:  "unwatch = append(unwatch, s.keeper.Remove(s.watch))",
+		new:  "unwatch = append(unwatch, s.keeper.Delete(s.watch))",
+		test: []string{"-run", "TestAnIdleHolderWritesNothing", "./projection"},
+	},
+	{
 		name: "a tenant's turn at a handler lasts as long as it has work",
 		file: "projection/turns.go",
 		old:  "if s.queued = len(s.ready) > 0; s.queued {\n\t\t\tt.queue = append(t.queue, s)",
