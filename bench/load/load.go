@@ -54,6 +54,7 @@ type Unexpected struct {
 	Text   string
 }
 
+// Error says which status came, and its text.
 func (u *Unexpected) Error() string { return fmt.Sprintf("load: status %d: %s", u.Status, u.Text) }
 
 // Do sends a request and reads its whole answer, which has a length. It fails with *Unexpected for an answer of another status than want.
