@@ -1,6 +1,8 @@
 package httpapi
 
 import (
+	"context"
+	"sync/atomic"
 	"time"
 
 	"github.com/maypok86/otter/v2"
@@ -10,51 +12,92 @@ import (
 	"github.com/tenantry/tenantry/tenant"
 )
 
-// maxLimiters bounds how many tenants have a limiter at a time. One that is put out begins anew.
-const maxLimiters = 100_000
+// maxShares bounds how many tenants have a share at a time. One that is put out begins anew.
+const maxShares = 100_000
 
-// limits are the rate limits of tenants. Callers by a cross-tenant role share one of their own, so that an operator's
-// work costs no tenant its share; of callers who act in no tenant each source has its own, so that none keeps the others from
+// limits give each tenant its share of the server: how many requests per second it may make, how many of them are served at a time, and
+// how many wait for their turn. Callers by a cross-tenant role have one share together, so that an operator's
+// work costs no tenant its own; of callers who act in no tenant each source has one, so that none keeps the others from
 // switching to theirs.
 type limits struct {
-	perSecond int
-	limiters  *otter.Cache[limitKey, *rate.Limiter]
+	perSecond       int // 0 for no limit
+	atOnce, waiting int
+	shares          *otter.Cache[shareKey, *share]
 }
 
-type limitKey struct {
+type shareKey struct {
 	tenant  tenant.Code
 	crosses bool
 	source  string // where there is no tenant
 }
 
-func newLimits(perSecond int) *limits {
-	l := &limits{perSecond: perSecond}
-	if perSecond > 0 {
-		l.limiters = otter.Must(&otter.Options[limitKey, *rate.Limiter]{MaximumSize: maxLimiters})
-	}
-	return l
+func newLimits(perSecond, atOnce, waiting int) *limits {
+	return &limits{perSecond, atOnce, waiting, otter.Must(&otter.Options[shareKey, *share]{MaximumSize: maxShares})}
 }
 
-// take takes one request from the share of a tenant, or of a source. It fails with fault.RateLimited.
-func (l *limits) take(code tenant.Code, crosses bool, source string) error {
-	if l.limiters == nil {
-		return nil
-	}
-	key, whose := limitKey{tenant: code}, "tenant"
+// share is what one tenant, or source, has of the server.
+type share struct {
+	whose string
+	rate  *rate.Limiter // nil for no limit
+	slots chan struct{} // holds one for each request that is served; those that wait get one in the order in which they came
+	queue atomic.Int64  // how many wait
+	limit *limits
+}
+
+// take takes one request from the share of a tenant, or of a source. It fails with fault.RateLimited, also where so many wait already that
+// the request would not get a turn: before anything is done for it.
+func (l *limits) take(code tenant.Code, crosses bool, source string) (*share, error) {
+	key, whose := shareKey{tenant: code}, "tenant"
 	switch {
 	case crosses:
-		key = limitKey{crosses: true}
+		key = shareKey{crosses: true}
 	case code.IsZero():
-		key, whose = limitKey{source: source}, "source"
+		key, whose = shareKey{source: source}, "source"
 	}
-	limiter, ok := l.limiters.GetIfPresent(key)
+	s, ok := l.shares.GetIfPresent(key)
 	if !ok {
-		limiter, _ = l.limiters.SetIfAbsent(key, rate.NewLimiter(rate.Limit(l.perSecond), l.perSecond))
+		made := &share{whose: whose, slots: make(chan struct{}, l.atOnce), limit: l}
+		if l.perSecond > 0 {
+			made.rate = rate.NewLimiter(rate.Limit(l.perSecond), l.perSecond)
+		}
+		s, _ = l.shares.SetIfAbsent(key, made)
 	}
-	if limiter.Allow() {
+	if s.rate != nil && !s.rate.Allow() {
+		return nil, s.refusal("the %s makes more than %d requests per second; retry later", l.perSecond)
+	}
+	if s.queue.Load() >= int64(l.waiting) {
+		return nil, s.full()
+	}
+	return s, nil
+}
+
+// enter waits for the request's turn, which ends with leave. It fails with fault.RateLimited where too many wait.
+func (s *share) enter(ctx context.Context) error {
+	select {
+	case s.slots <- struct{}{}: // nobody waits: a slot that gets free goes to who waits
 		return nil
+	default:
 	}
-	e := fault.New(fault.RateLimited, "httpapi", "the %s makes more than %d requests per second; retry later", whose, l.perSecond)
-	e.Limit, e.RetryAfter = whose, time.Second
+	defer s.queue.Add(-1)
+	if s.queue.Add(1) > int64(s.limit.waiting) {
+		return s.full()
+	}
+	select {
+	case s.slots <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (s *share) leave() { <-s.slots }
+
+func (s *share) full() error {
+	return s.refusal("the %s has %d requests that are served or wait; retry later", s.limit.atOnce+s.limit.waiting)
+}
+
+func (s *share) refusal(format string, n int) error {
+	e := fault.New(fault.RateLimited, "httpapi", format, s.whose, n)
+	e.Limit, e.RetryAfter = s.whose, time.Second
 	return e
 }

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"compress/gzip"
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -11,6 +12,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 	"unicode/utf16"
@@ -20,6 +22,7 @@ import (
 	"github.com/tenantry/tenantry"
 	"github.com/tenantry/tenantry/httpapi"
 	"github.com/tenantry/tenantry/internal/apitest"
+	"github.com/tenantry/tenantry/route"
 )
 
 const products = "/api/data/PRODUCT"
@@ -220,6 +223,55 @@ func TestRateLimitWithoutTenant(t *testing.T) {
 		t.Errorf("%d of 60 were limited, want all but %d", limited, most)
 	}
 	want(t, s.Do(t, apitest.Request{Token: s.Token("user@alpha"), Method: "GET", Path: products}), 200, "")
+}
+
+// TestShares has a tenant send more than is served at a time: what is beyond waits, what is beyond that is refused, and nobody else notices.
+func TestShares(t *testing.T) {
+	const atOnce, waiting, beyond = 2, 3, 4
+	entered, open := make(chan struct{}, 100), make(chan struct{})
+	handle := func(ctx context.Context, c *route.Call) (route.Answer, error) {
+		if c.Scope().Tenant().String() == "alpha" {
+			entered <- struct{}{}
+			select {
+			case <-open:
+			case <-ctx.Done():
+				return route.Answer{}, ctx.Err()
+			}
+		}
+		return route.JSON(http.StatusOK, map[string]string{})
+	}
+	s := start(t, apitest.Options{HTTP: httpapi.Config{AtOnce: atOnce, Waiting: waiting}, App: tenantry.Config{Routes: []route.Operation{own(handle)}}})
+	send := func(user string, slow bool) *apitest.Answer {
+		return s.Do(t, apitest.Request{Token: s.Token(user), Method: "POST", Path: "/api/own", Slow: slow})
+	}
+	answers := make(chan *apitest.Answer, atOnce+waiting+beyond)
+	var calling sync.WaitGroup
+	for range cap(answers) {
+		calling.Go(func() { answers <- send("user@alpha", true) })
+	}
+	for range beyond {
+		a := <-answers // the others are served or wait
+		want(t, a, 429, "rate_limited")
+		var p struct{ Limit string }
+		if a.Decode(t, &p); a.Header.Get("Retry-After") != "1" || p.Limit != "tenant" {
+			t.Errorf("Retry-After %q, limit %q", a.Header.Get("Retry-After"), p.Limit)
+		}
+	}
+	for range atOnce {
+		<-entered
+	}
+	want(t, send("user@bravo", false), 200, "")
+	want(t, send("admin@alpha", false), 429, "rate_limited")
+	want(t, send("user@bravo", false), 200, "")
+	if len(entered) > 0 {
+		t.Errorf("more than %d requests of a tenant are served at a time", atOnce)
+	}
+	close(open)
+	calling.Wait()
+	for range atOnce + waiting {
+		want(t, <-answers, 200, "")
+	}
+	want(t, send("user@alpha", false), 200, "")
 }
 
 func TestCompression(t *testing.T) {

@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"cmp"
+	"maps"
 	"net/http"
 	"net/http/pprof"
 	"slices"
@@ -110,26 +111,29 @@ func (t *tenantCounts) Describe(out chan<- *prometheus.Desc) { out <- t.desc() }
 
 // Collect implements prometheus.Collector.
 func (t *tenantCounts) Collect(out chan<- prometheus.Metric) {
-	type counted struct {
-		code string
-		n    int64
-	}
 	t.mu.RLock()
-	all := make([]counted, 0, len(t.counts))
+	all := make(map[tenant.Code]int64, len(t.counts))
 	for code, n := range t.counts {
-		all = append(all, counted{code.String(), n.Load()})
+		all[code] = n.Load()
 	}
 	t.mu.RUnlock()
-	slices.SortFunc(all, func(a, b counted) int { return cmp.Or(cmp.Compare(b.n, a.n), cmp.Compare(a.code, b.code)) })
+	perTenant(out, t.desc(), prometheus.CounterValue, all)
+}
+
+// perTenant says of each of the tenants that have most how much that is, and of the rest together.
+func perTenant(out chan<- prometheus.Metric, d *prometheus.Desc, kind prometheus.ValueType, of map[tenant.Code]int64) {
+	byMost := slices.SortedFunc(maps.Keys(of), func(a, b tenant.Code) int {
+		return cmp.Or(cmp.Compare(of[b], of[a]), cmp.Compare(a.String(), b.String()))
+	})
 	other := int64(0)
-	for i, c := range all {
-		if i >= busiest || c.code == "other" { // a tenant of that name
-			other += c.n
+	for i, code := range byMost {
+		if i >= busiest || code.String() == "other" { // a tenant of that name
+			other += of[code]
 			continue
 		}
-		out <- prometheus.MustNewConstMetric(t.desc(), prometheus.CounterValue, float64(c.n), c.code)
+		out <- prometheus.MustNewConstMetric(d, kind, float64(of[code]), code.String())
 	}
 	if other > 0 {
-		out <- prometheus.MustNewConstMetric(t.desc(), prometheus.CounterValue, float64(other), "other")
+		out <- prometheus.MustNewConstMetric(d, kind, float64(other), "other")
 	}
 }

@@ -2,6 +2,7 @@ package httpapi_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http/httptest"
 	"slices"
@@ -16,8 +17,11 @@ import (
 	"go.opentelemetry.io/otel/trace/noop"
 
 	"github.com/tenantry/tenantry"
+	"github.com/tenantry/tenantry/guard"
 	"github.com/tenantry/tenantry/httpapi"
 	"github.com/tenantry/tenantry/internal/apitest"
+	"github.com/tenantry/tenantry/projection"
+	"github.com/tenantry/tenantry/record"
 	"github.com/tenantry/tenantry/route"
 )
 
@@ -79,6 +83,41 @@ func TestMetrics(t *testing.T) {
 		t.Errorf("POST /metrics: %d", got)
 	}
 }
+
+// TestWaitingForHandlers has records of many tenants wait for a handler: the metrics say how many, by handler and for 100 tenants.
+func TestWaitingForHandlers(t *testing.T) {
+	opts := apitest.Options{Tenants: []string{"other"}}
+	for n := range 102 {
+		opts.Tenants = append(opts.Tenants, fmt.Sprint("t", n))
+	}
+	opts.App.Handlers = []projection.Registration{{Name: "fails", Handler: refusingProducts{}}, {Name: "works", Module: "none", Handler: refusingProducts{}}}
+	s := start(t, opts)
+	for _, code := range append(opts.Tenants, "t1") {
+		s.Do(t, apitest.Request{Token: s.Token("user@" + code), Method: "POST", Path: products, Body: `{"name":"A"}`})
+	}
+	_, text := operator(s, "GET", "/metrics")
+	for _, line := range []string{`tenantry_handler_waiting{handler="fails",state="retrying"} 104`, `tenantry_handler_waiting{handler="fails",state="parked"} 0`,
+		`tenantry_handler_waiting{handler="works",state="parked"} 0`, `tenantry_tenant_handler_waiting{tenant="t1"} 2`, `tenantry_tenant_handler_waiting{tenant="t2"} 1`, `tenantry_tenant_handler_waiting{tenant="other"} `} {
+		if !strings.Contains(text, line) {
+			t.Errorf("the metrics lack %s", line)
+		}
+	}
+	if n := strings.Count(text, "\ntenantry_tenant_handler_waiting{"); n > 101 {
+		t.Errorf("%d tenants have a series", n)
+	}
+}
+
+// refusingProducts is a handler that fails for products.
+type refusingProducts struct{}
+
+func (refusingProducts) Up(_ context.Context, _ guard.Scope, cmd *record.Record) error {
+	if strings.HasPrefix(cmd.PK, "PRODUCT#") {
+		return errors.New("it fails")
+	}
+	return nil
+}
+
+func (refusingProducts) Down(context.Context, guard.Scope, *record.Record) error { return nil }
 
 // spans keeps what is traced.
 type spans struct {

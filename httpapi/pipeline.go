@@ -28,7 +28,8 @@ func (h *Handler) operation(op *route.Operation) http.HandlerFunc {
 		}
 		st.tenant = c.tenant()
 		st.line.Set(c.ask.Actor, st.tenant)
-		if err := h.limits.take(st.tenant, c.Grant.Crosses(), st.sourceIP); err != nil {
+		share, err := h.limits.take(st.tenant, c.Grant.Crosses(), st.sourceIP)
+		if err != nil {
 			h.fail(w, r, err)
 			return
 		}
@@ -40,6 +41,11 @@ func (h *Handler) operation(op *route.Operation) http.HandlerFunc {
 			h.refuse(w, r, c, err)
 			return
 		}
+		if err := share.enter(r.Context()); err != nil { // a body that comes slowly, and a wait for the read model, take nobody's turn
+			h.fail(w, r, err)
+			return
+		}
+		defer share.leave() // before a stream begins
 		if c.Keyed() {
 			h.once(w, r, op, c)
 			return

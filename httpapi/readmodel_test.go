@@ -85,6 +85,63 @@ func TestPosition(t *testing.T) {
 	}
 }
 
+// TestBehind reads while the read model stands still before what a command returned: who names that place waits and is told that it is behind, nobody else is.
+func TestBehind(t *testing.T) {
+	opts := world()
+	open := make(chan struct{})
+	model, err := readmodel.New([]readmodel.Declared{productTable, productTable2}, readmodel.Project("gated", record.MustEntityType("PRODUCT"),
+		func(ctx context.Context, tx *readmodel.Tx, cmd *record.Record, _ map[string]any) error {
+			if cmd.SK == "second" {
+				select {
+				case <-open:
+				case <-ctx.Done():
+					return ctx.Err()
+				}
+			}
+			return productTable2.Put(ctx, tx, cmd, readmodel.Plain{})
+		}, productTable2))
+	if err != nil {
+		t.Fatal(err)
+	}
+	opts.App.Model = model
+	var s *apitest.Server
+	opts.App.Routes = []route.Operation{counting(&s)}
+	s = apitest.Start(t, opts)
+	publish := func(sk string) (at string) {
+		a := s.Do(t, apitest.Request{Token: s.Token("user@alpha"), Method: "POST", Path: "/api/data/PRODUCT", Body: fmt.Sprintf(`{"sk":%q,"name":"a product"}`, sk)})
+		return a.Header.Get(placeHeader)
+	}
+	read := func(at string, r apitest.Request) *apitest.Answer {
+		r.Token, r.Method, r.Path = s.Token("user@alpha"), "GET", "/api/count"
+		if at != "" {
+			r.Header = []string{placeHeader, at}
+		}
+		return s.Do(t, r)
+	}
+	first := publish("first")
+	if s.LateFeed() {
+		return // commands say no place
+	}
+	if a := read(first, apitest.Request{}); a.Status != 200 || string(a.Body) != `{"n":1}` {
+		t.Fatalf("the first: %v", a)
+	}
+	second := publish("second")
+	a := read(second, apitest.Request{Slow: true, Fails: true})
+	want(t, a, 503, "behind")
+	if after := a.Header.Get("Retry-After"); after != "1" {
+		t.Errorf("Retry-After: %q", after)
+	}
+	for _, at := range []string{"", first} {
+		if a := read(at, apitest.Request{}); a.Status != 200 || string(a.Body) != `{"n":1}` {
+			t.Errorf("what is there, at %q: %v", at, a)
+		}
+	}
+	close(open)
+	if a := read(second, apitest.Request{Slow: true}); a.Status != 200 || string(a.Body) != `{"n":2}` {
+		t.Errorf("the second: %v", a)
+	}
+}
+
 // TestOperators parks a record of a tenant, and has an operator look, skip and rebuild.
 func TestOperators(t *testing.T) {
 	opts := world()

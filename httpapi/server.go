@@ -6,6 +6,7 @@
 package httpapi
 
 import (
+	"cmp"
 	"context"
 	"crypto/cipher"
 	"errors"
@@ -32,6 +33,10 @@ type Config struct {
 
 	// RateLimit is how many requests per second each tenant may make, with as many at once. Defaults to no limit.
 	RateLimit int
+
+	// AtOnce is how many requests of each tenant are served at a time, and Waiting how many more wait for their turn; what is beyond is
+	// refused with 429. So a tenant that sends more than it is served costs itself time, and the others little. Default to 64 and 256.
+	AtOnce, Waiting int
 
 	// Origins are the exact origins that browsers may call from. Defaults to none: CORS is off.
 	Origins []string
@@ -74,6 +79,7 @@ func New(app *tenantry.App, cfg Config) (*Handler, error) {
 	if cfg.Timeout == 0 {
 		cfg.Timeout = 30 * time.Second
 	}
+	cfg.AtOnce, cfg.Waiting = cmp.Or(cfg.AtOnce, 64), cmp.Or(cfg.Waiting, 256)
 	if cfg.Log == nil {
 		cfg.Log = slog.Default()
 	}
@@ -82,7 +88,8 @@ func New(app *tenantry.App, cfg Config) (*Handler, error) {
 		cfg.Now = time.Now
 	}
 	h := &Handler{app: app, cfg: cfg, mux: http.NewServeMux(), metrics: newMetrics(),
-		limits: newLimits(cfg.RateLimit), denied: newDenials(cfg.Log, cfg.Now)}
+		limits: newLimits(cfg.RateLimit, cfg.AtOnce, cfg.Waiting), denied: newDenials(cfg.Log, cfg.Now)}
+	h.metrics.registry.MustRegister(handlerMetrics{app.Handlers()})
 	if keeper := app.Upkeep(); keeper != nil {
 		h.metrics.registry.MustRegister(readModelMetrics{keeper})
 	}

@@ -21,6 +21,7 @@ type Alone struct {
 // when its context ends; until the lease's term is over another process may not begin.
 func (a Alone) Run(ctx context.Context, work func(context.Context)) {
 	s := newLease(a.Leases, a.Name, a.Owner, a.Term)
+	defer s.endWatch(ctx)
 	failing := false
 	for ctx.Err() == nil {
 		held, lose := context.WithCancel(ctx)

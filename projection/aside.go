@@ -85,25 +85,37 @@ func (l *line) keep(ctx context.Context, p *parked, beside ...storage.SystemWrit
 	return nil
 }
 
-// retryDue gives the records aside whose time has come another attempt.
-func (l *line) retryDue(ctx context.Context) {
+// retryDue has the records aside whose time has come take their turn for another attempt.
+func (l *line) retryDue(t *turns) {
 	now := l.runner.cfg.Now().UnixMilli()
 	l.mu.Lock()
-	var due []*parked
-	for _, p := range l.aside {
-		if p.Next != 0 && p.Next <= now {
-			due = append(due, p)
+	defer l.mu.Unlock()
+	for key, p := range l.aside {
+		if p.Next == 0 || p.Next > now || l.trying[key] {
+			continue
 		}
+		l.trying[key] = true
+		_, code, _, _ := record.SplitPK(key.pk)
+		t.beside(code, key, func(ctx context.Context) error {
+			l.retry(ctx, key)
+			return nil
+		})
 	}
+}
+
+// retry gives a record aside another attempt. What goes wrong in the store is tried again.
+func (l *line) retry(ctx context.Context, key recordKey) {
+	l.mu.Lock()
+	p, waits := l.aside[key]
 	l.mu.Unlock()
-	for _, p := range due {
-		if ctx.Err() != nil {
-			return
-		}
+	if waits && p.Next != 0 {
 		if err := l.catchUp(ctx, p); err != nil && ctx.Err() == nil {
 			l.runner.cfg.Log.ErrorContext(ctx, "a record that waits aside could not be tried", "handler", l.reg.Name, "error", err)
 		}
 	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.trying, key)
 }
 
 // catchUp runs the handler for the commands of a record aside, from the one that failed to the current one, and lets

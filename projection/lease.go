@@ -18,6 +18,10 @@ import (
 //
 // No clocks of two processes are compared. Who watches takes the lease when it has seen one version for a whole term by its own
 // monotonic clock. The holder stops when its last renewal began three quarters of a term ago by its own, which is earlier.
+//
+// Who watches has a row that says so, and counts its term from then on. Where there is none the holder need not raise the version: that nobody
+// watched when it looked is a renewal too. A row of one that died is removed by the holder, which may do so with any: who takes the lease wants
+// its own to be there, and who finds that it is not begins anew.
 type lease struct {
 	keeper storage.Keeper
 	name   string // the handler's
@@ -26,6 +30,9 @@ type lease struct {
 
 	sighted int64 // the version that was seen last, and since when; of the watching goroutine
 	since   time.Time
+	watch   storage.Row // that this process watches; Version 0 for not, or not for certain
+
+	watchers map[string]sighting // rows that the holder saw; of the renewing goroutine
 
 	busy   chan struct{} // holds one while a commit is under way, so that they come one after the other
 	row    storage.Row
@@ -36,6 +43,12 @@ type lease struct {
 
 func newLease(keeper storage.Keeper, name, holder string, term time.Duration) *lease {
 	return &lease{busy: make(chan struct{}, 1), keeper: keeper, name: name, holder: holder, term: term}
+}
+
+// sighting is the version of a row that was seen, and since when.
+type sighting struct {
+	version int64
+	since   time.Time
 }
 
 type leaseValue struct {
@@ -67,8 +80,16 @@ func (s *lease) take(ctx context.Context, lose func()) (bool, error) {
 	if row.Version != s.sighted || s.since.IsZero() {
 		s.sighted, s.since = row.Version, time.Now() // after the answer: the renewal is at least as old
 	}
-	if holder != "" && holder != s.holder && began.Sub(s.since) < s.term {
+	var unwatch []storage.SystemWrite
+	switch others := holder != "" && holder != s.holder; {
+	case others && s.watch.Version == 0:
+		return false, s.beginWatch(ctx)
+	case others && began.Sub(s.since) < s.term:
 		return false, nil
+	case others:
+		unwatch = append(unwatch, s.keeper.Remove(s.watch))
+	case s.watch.Version > 0:
+		unwatch = append(unwatch, s.keeper.Delete(s.watch))
 	}
 	if err := s.enter(ctx); err != nil {
 		return false, err
@@ -76,7 +97,8 @@ func (s *lease) take(ctx context.Context, lose func()) (bool, error) {
 	defer s.leave()
 	s.row, s.unsure, s.lose = row, false, lose
 	s.alarm = time.AfterFunc(s.patience(), lose)
-	if err := s.write(ctx, s.holder); err != nil {
+	s.watch.Version = 0
+	if err := s.write(ctx, s.holder, unwatch...); err != nil {
 		s.alarm.Stop()
 		if _, first := errors.AsType[*driver.Conflict](err); first {
 			return false, nil
@@ -84,6 +106,52 @@ func (s *lease) take(ctx context.Context, lose func()) (bool, error) {
 		return false, err
 	}
 	return true, nil
+}
+
+// watches is what the sort keys of those who watch begin with.
+func (s *lease) watches() string { return s.name + "!" }
+
+// beginWatch says that this process watches, and begins to count.
+func (s *lease) beginWatch(ctx context.Context) error {
+	row, err := s.keeper.Get(ctx, owner, s.watches()+s.holder)
+	if err == nil && row.Version == 0 {
+		if err = s.keeper.Commit(ctx, s.keeper.Put(row)); err == nil {
+			row.Version = 1
+		}
+	}
+	if err == nil {
+		s.watch, s.since = row, time.Now()
+	}
+	return err
+}
+
+// endWatch says that this process watches no more. Where that fails the holder finds out.
+func (s *lease) endWatch(ctx context.Context) {
+	if s.watch.Version > 0 {
+		ending, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.term/4)
+		defer cancel()
+		s.keeper.Commit(ending, s.keeper.Delete(s.watch))
+	}
+}
+
+// watched reports whether another process watches, and removes the rows of those that have been there for long: who lives comes again.
+func (s *lease) watched(ctx context.Context) (bool, error) {
+	rows, err := s.keeper.List(ctx, owner, s.watches(), "", batch)
+	if err != nil {
+		return false, err
+	}
+	now, seen := time.Now(), map[string]sighting{}
+	for _, row := range rows {
+		before, known := s.watchers[row.SK]
+		if !known || before.version != row.Version {
+			before = sighting{row.Version, now}
+		}
+		if now.Sub(before.since) < 16*s.term || s.keeper.Commit(ctx, s.keeper.Remove(row)) != nil {
+			seen[row.SK] = before
+		}
+	}
+	s.watchers = seen
+	return len(rows) > 0, nil
 }
 
 func (s *lease) enter(ctx context.Context) error {
@@ -110,10 +178,27 @@ func (s *lease) keep(ctx context.Context) {
 			return
 		case <-tick.C:
 		}
-		if errors.Is(s.commit(ctx), errLost) {
+		if errors.Is(s.renew(ctx), errLost) {
 			return
 		}
 	}
+}
+
+// renew raises the version where another process watches, or may, and looks whether the lease is still this one's else.
+func (s *lease) renew(ctx context.Context) error {
+	began := time.Now()
+	if watched, err := s.watched(ctx); watched || err != nil {
+		return s.commit(ctx)
+	}
+	if err := s.enter(ctx); err != nil {
+		return err
+	}
+	defer s.leave()
+	if err := s.find(ctx); err != nil {
+		return err
+	}
+	s.alarm.Reset(s.patience() - time.Since(began))
+	return nil
 }
 
 // hold calls work under the lease, which was taken, renews it meanwhile, and lets it go when work has returned.

@@ -152,6 +152,57 @@ func TestTakeover(t *testing.T) {
 	}
 }
 
+// TestAnIdleHolderWritesNothing counts what a process writes that runs a handler: nothing while nothing is published and nobody watches. One
+// that then begins to watch takes the handler over when the first one dies, in the same time, also after it was taken for one that died.
+func TestAnIdleHolderWritesNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		src := memory.New()
+		var commits atomic.Int64
+		counted := worldtest.Wrapped(src, func(e driver.Engine) driver.Engine { return counting{e, &commits} })
+		one := start(t, counted, worldtest.Options{}, nil)
+		publish(one.World, "acme", "1")
+		<-time.After(10 * time.Second)
+		before := commits.Load()
+		<-time.After(time.Hour)
+		if n := commits.Load() - before; n != 0 {
+			t.Errorf("%d commits in an idle hour", n)
+		}
+		two := start(t, src, worldtest.Options{}, nil)
+		for range 30 { // past the moments at which its row is removed, and made again
+			<-time.After(7 * time.Second)
+			if !status(one.World).Held || status(two.World).Held {
+				t.Fatal("the handler was taken over from a process that lives")
+			}
+		}
+		one.h.expect(t, "", "up acme/1@1")
+		one.off.Store(true)
+		began := time.Now()
+		two.Publish(worldtest.Scope("acme"), product(two.World, "1"))
+		if took := time.Since(began); took > 5*time.Second {
+			t.Errorf("taken over after %v", took)
+		}
+		two.Close()
+		one.off.Store(false)
+		<-time.After(2 * time.Minute)
+		before = commits.Load()
+		<-time.After(time.Hour)
+		if n := commits.Load() - before; n != 0 {
+			t.Errorf("%d commits in an idle hour after another process ended", n)
+		}
+	})
+}
+
+// counting is an engine that counts commits.
+type counting struct {
+	driver.Engine
+	commits *atomic.Int64
+}
+
+func (c counting) Commit(ctx context.Context, b driver.Batch) (driver.Position, error) {
+	c.commits.Add(1)
+	return c.Engine.Commit(ctx, b)
+}
+
 // delayed holds the first commit of a checkpoint, or of a record aside, after on is set back until late is closed. Unfenced, they lose their
 // conditions too: the bug that fencing is for.
 type delayed struct {

@@ -2,9 +2,7 @@ package projection
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"hash/maphash"
 	"sync"
 	"time"
 
@@ -12,6 +10,7 @@ import (
 	"github.com/tenantry/tenantry/record"
 	"github.com/tenantry/tenantry/storage"
 	"github.com/tenantry/tenantry/storage/driver"
+	"github.com/tenantry/tenantry/tenant"
 )
 
 // batch is how many changes a line takes from the feed at a time.
@@ -25,6 +24,9 @@ type line struct {
 	lease  *lease
 	wake   chan struct{}   // receives when somebody waits, or an operator ordered something
 	sought driver.Position // commands that are waited for and have no place yet come after it; of the line's goroutine
+	read   driver.Position // what was taken from the feed; of the line's goroutine
+	noted  time.Time       // when the checkpoint was moved last, and operators' orders were looked for; of the line's goroutine
+	obeyed time.Time
 
 	mu         sync.Mutex // the line's goroutine and its lanes write, others read
 	held       bool       // this process runs the handler
@@ -32,11 +34,13 @@ type line struct {
 	checkpoint storage.Row
 	aside      map[recordKey]*parked
 	caught     map[recordKey]int64 // versions handled ahead of the feed, when a record came back in line
+	trying     map[recordKey]bool  // records aside whose attempt has its turn to come, or is under way
+	obeying    map[string]bool     // orders, by sort key, of which the same is true
 }
 
 func newLine(r *Runner, reg Registration) *line {
 	return &line{runner: r, reg: reg, wake: make(chan struct{}, 1), aside: map[recordKey]*parked{}, caught: map[recordKey]int64{},
-		lease: newLease(r.cfg.Leases, reg.Name, r.cfg.Owner, r.cfg.Term)}
+		trying: map[recordKey]bool{}, obeying: map[string]bool{}, lease: newLease(r.cfg.Leases, reg.Name, r.cfg.Owner, r.cfg.Term)}
 }
 
 type checkpointValue struct {
@@ -53,6 +57,7 @@ func (l *line) run(ctx context.Context) {
 		l.runner.cfg.Log.ErrorContext(ctx, "a handler can't read the change feed", "handler", l.reg.Name, "error", err)
 		return
 	}
+	defer l.lease.endWatch(ctx)
 	for ctx.Err() == nil {
 		held, lose := context.WithCancel(ctx)
 		if l.standBy(ctx, across, lose) {
@@ -81,30 +86,24 @@ func (l *line) work(ctx context.Context, across storage.Across) {
 	defer stop()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
-	taken, nudged := false, true
-	var obey time.Time // when orders are looked for next, unless somebody says that there are some
+	var t *turns // nil where the line begins at its checkpoint
+	nudged := true
 	for ctx.Err() == nil {
-		var more bool
-		var err error
-		if !taken {
-			err = l.takeOver(ctx, across)
-			taken = err == nil
-		}
-		if taken {
-			more, err = l.advance(ctx, across)
-			if now := time.Now(); nudged || !now.Before(obey) {
-				err = errors.Join(err, l.obey(ctx))
-				obey = now.Add(l.lease.term / 4)
+		if t == nil {
+			t = newTurns(l.runner.cfg.Lanes, func(one *task) error { return l.carry(ctx, one) })
+			nudged = true
+			if err := l.takeOver(ctx, across); err != nil {
+				t.failed = err
 			}
-			l.retryDue(ctx)
 		}
+		rest, err := l.round(ctx, across, t, nudged)
 		nudged = false
-		if err != nil && ctx.Err() == nil {
-			l.runner.cfg.Log.ErrorContext(ctx, "a handler's line stands still and tries again", "handler", l.reg.Name, "error", err)
-		}
-		rest := l.untilNext()
-		if more && err == nil {
-			rest = 0
+		if err != nil {
+			if ctx.Err() == nil {
+				l.runner.cfg.Log.ErrorContext(ctx, "a handler's line stands still and tries again", "handler", l.reg.Name, "error", err)
+			}
+			t.going.Wait()
+			t, rest = nil, l.lease.term/4
 		}
 		timer.Reset(rest)
 		select {
@@ -112,71 +111,110 @@ func (l *line) work(ctx context.Context, across storage.Across) {
 		case <-signal:
 		case <-l.wake:
 			nudged = true
+		case <-t.moved():
 		case <-timer.C:
 		}
 	}
+	if t != nil {
+		t.going.Wait()
+	}
 }
 
-// advance handles one batch of changes and moves the checkpoint behind it. More is true where the feed may hold more.
-func (l *line) advance(ctx context.Context, across storage.Across) (more bool, err error) {
-	changes, err := across.Changes(ctx, l.position, batch)
-	if err != nil || len(changes) == 0 {
-		return false, err
+// round reads the feed on, has the lanes work, notes how far they are, and returns how long there is nothing to do but what comes. Orders says that
+// an operator may have ordered something.
+func (l *line) round(ctx context.Context, across storage.Across, t *turns, orders bool) (rest time.Duration, err error) {
+	if err := t.err(); err != nil {
+		return 0, err
 	}
-	lanes := make([][]*record.Record, l.runner.cfg.Lanes)
-	for _, c := range changes {
-		if cmd, ok := storage.Shown(c.Command); ok && l.concerns(cmd) {
-			n := l.laneOf(cmd, len(lanes))
-			lanes[n] = append(lanes[n], cmd)
+	more, err := l.advance(ctx, across, t)
+	if err != nil {
+		return 0, err
+	}
+	now := time.Now()
+	if orders || !now.Before(l.obeyed.Add(l.lease.term/4)) {
+		if err := l.obey(ctx, t); err != nil {
+			return 0, err
 		}
+		l.obeyed = now
 	}
-	var working sync.WaitGroup
-	failed := make([]error, len(lanes))
-	for n, cmds := range lanes {
-		if len(cmds) > 0 {
-			working.Go(func() { failed[n] = l.walk(ctx, cmds) })
+	l.retryDue(t)
+	t.start()
+	rest = l.untilNext()
+	position, all := t.behind(l.read)
+	if !all {
+		rest = min(rest, lookEvery)
+	}
+	if position != l.position && (all || !now.Before(l.noted.Add(lookEvery))) {
+		if err := l.moveTo(ctx, position); err != nil {
+			return 0, err
 		}
+		l.noted = now
 	}
-	working.Wait()
-	for _, err := range failed {
+	if more {
+		rest = 0
+	}
+	return rest, nil
+}
+
+// advance reads the feed on, for the line and for the tenants that lag. More is true where it may hold more that there is room for.
+func (l *line) advance(ctx context.Context, across storage.Across, t *turns) (more bool, err error) {
+	if t.room() {
+		changes, err := across.Changes(ctx, l.read, batch)
 		if err != nil {
 			return false, err
 		}
-	}
-	if ctx.Err() != nil {
-		return false, ctx.Err()
-	}
-	return len(changes) == batch, l.moveTo(ctx, changes[len(changes)-1].Position)
-}
-
-func (l *line) laneOf(cmd *record.Record, lanes int) int {
-	return int(maphash.Comparable(l.runner.seed, keyOf(cmd)) % uint64(lanes))
-}
-
-func (l *line) concerns(cmd *record.Record) bool {
-	t, _, _, err := record.SplitPK(cmd.PK)
-	return err == nil && (l.reg.Module == "" || l.runner.cfg.ModuleOf(t) == l.reg.Module)
-}
-
-// walk handles the commands of one lane in their order. It fails only where a failure can't be kept.
-func (l *line) walk(ctx context.Context, cmds []*record.Record) error {
-	for _, cmd := range cmds {
-		if ctx.Err() != nil {
-			return ctx.Err()
+		for _, c := range changes {
+			if code, cmd := l.shown(c); cmd != nil {
+				t.take(code, cmd, l.read)
+			}
+			l.read = c.Position
 		}
-		if !l.skips(cmd) {
-			if err := l.up(ctx, cmd); err != nil {
-				if ctx.Err() != nil {
-					return ctx.Err()
-				}
-				p := &parked{Handler: l.reg.Name, PK: cmd.PK, SK: cmd.SK, Version: cmd.Version}
-				if err := l.failed(ctx, p, err); err != nil {
-					return err
-				}
+		more = len(changes) == batch && t.room()
+	}
+	for code, since := range t.lagging() {
+		changes, err := across.Changes(ctx, since, batch)
+		if err != nil {
+			return false, err
+		}
+		t.catchUp(code, changes, len(changes) < batch, l.read, l.shown)
+	}
+	return more || len(t.lagging()) > 0, nil
+}
+
+// shown returns the command of a change, and its tenant; nil where it is not the handler's.
+func (l *line) shown(c driver.Change) (tenant.Code, *record.Record) {
+	cmd, ok := storage.Shown(c.Command)
+	if !ok {
+		return tenant.Code{}, nil
+	}
+	t, code, _, err := record.SplitPK(cmd.PK)
+	if err != nil || l.reg.Module != "" && l.runner.cfg.ModuleOf(t) != l.reg.Module {
+		return tenant.Code{}, nil
+	}
+	return code, cmd
+}
+
+// carry does a piece of work. It fails only where what became of a command can't be kept.
+func (l *line) carry(ctx context.Context, one *task) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	if one.beside != nil {
+		return one.beside(ctx)
+	}
+	cmd := one.cmd
+	if !l.skips(cmd) {
+		if err := l.up(ctx, cmd); err != nil {
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			p := &parked{Handler: l.reg.Name, PK: cmd.PK, SK: cmd.SK, Version: cmd.Version}
+			if err := l.failed(ctx, p, err); err != nil {
+				return err
 			}
 		}
-		l.runner.settled(l, keyOf(cmd), cmd.Version)
 	}
+	l.runner.settled(l, keyOf(cmd), cmd.Version)
 	return nil
 }
 
@@ -245,7 +283,7 @@ func (l *line) untilNext() time.Duration {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, p := range l.aside {
-		if p.Next != 0 {
+		if p.Next != 0 && !l.trying[p.key()] {
 			rest = min(rest, max(time.Millisecond, time.Duration(p.Next-now)*time.Millisecond))
 		}
 	}

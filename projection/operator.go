@@ -10,6 +10,7 @@ import (
 	"github.com/tenantry/tenantry/internal/scope"
 	"github.com/tenantry/tenantry/record"
 	"github.com/tenantry/tenantry/storage"
+	"github.com/tenantry/tenantry/tenant"
 )
 
 // Parked is a record whose handler failed, as an operator sees it.
@@ -66,6 +67,38 @@ func (l *line) parkedIf(wanted func(pk string) bool) (out []Parked) {
 		out = append(out, shown)
 	}
 	return out
+}
+
+// Count is how many records of each tenant wait for one handler: for another attempt, or for an operator.
+type Count struct {
+	Handler          string
+	Retrying, Parked map[tenant.Code]int64
+}
+
+// Counts returns what waits for each handler. It is for metrics, which only operators see.
+func (r *Runner) Counts() []Count {
+	out := make([]Count, len(r.lines))
+	for i, l := range r.lines {
+		out[i] = l.count()
+	}
+	return out
+}
+
+func (l *line) count() Count {
+	c := Count{l.reg.Name, map[tenant.Code]int64{}, map[tenant.Code]int64{}}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, p := range l.aside {
+		_, code, _, err := record.SplitPK(p.PK)
+		switch {
+		case err != nil: // nobody's
+		case p.Next == 0:
+			c.Parked[code]++
+		default:
+			c.Retrying[code]++
+		}
+	}
+	return c
 }
 
 // order is what an operator wants of a handler. It is kept, so that the process that runs the handler carries it out, whoever took
@@ -145,8 +178,8 @@ func (r *Runner) order(ctx context.Context, l *line, o order) error {
 // orders is what the sort keys of a line's orders begin with.
 func (l *line) orders() string { return l.reg.Name + record.Separator }
 
-// obey carries out what operators ordered.
-func (l *line) obey(ctx context.Context) error {
+// obey has what operators ordered take its turn.
+func (l *line) obey(ctx context.Context, t *turns) error {
 	rows, err := l.runner.cfg.Leases.List(ctx, owner, l.orders(), "", batch)
 	if err != nil {
 		return err
@@ -156,9 +189,21 @@ func (l *line) obey(ctx context.Context) error {
 		if err := row.Value.Decode(&o); err != nil {
 			return err
 		}
-		if err := l.carryOut(ctx, o, l.runner.cfg.Leases.Delete(row)); err != nil {
-			return err
+		l.mu.Lock()
+		under := l.obeying[row.SK]
+		l.obeying[row.SK] = true
+		l.mu.Unlock()
+		if under {
+			continue
 		}
+		_, code, _, _ := record.SplitPK(o.PK)
+		t.beside(code, recordKey{o.PK, o.SK}, func(ctx context.Context) error {
+			err := l.carryOut(ctx, o, l.runner.cfg.Leases.Delete(row))
+			l.mu.Lock()
+			delete(l.obeying, row.SK)
+			l.mu.Unlock()
+			return err
+		})
 	}
 	return nil
 }
@@ -166,7 +211,9 @@ func (l *line) obey(ctx context.Context) error {
 // carryOut keeps what an order makes of a record aside, and with it that the order is done.
 func (l *line) carryOut(ctx context.Context, o order, done storage.SystemWrite) error {
 	next := parked{Handler: l.reg.Name, PK: o.PK, SK: o.SK, Version: o.Version, Undo: true}
+	l.mu.Lock()
 	waiting, ok := l.aside[next.key()]
+	l.mu.Unlock()
 	switch {
 	case o.Do == "replay":
 		if ok {

@@ -7,7 +7,6 @@ package projection
 
 import (
 	"context"
-	"hash/maphash"
 	"log/slog"
 	"regexp"
 	"sync"
@@ -63,7 +62,7 @@ type Config struct {
 	// Backoff returns the pause before an attempt, counted from 1. Defaults to 100 ms doubled each time, at most a minute.
 	Backoff func(attempt int) time.Duration
 
-	// Lanes is how many records one handler works on at a time. Defaults to 8.
+	// Lanes is how many records one handler works on at a time, half of them of one tenant at most. Defaults to 16.
 	Lanes int
 
 	// Log defaults to slog.Default.
@@ -81,7 +80,6 @@ func Backoff(attempt int) time.Duration {
 // Runner runs handlers, each in one of the processes that share a store. Start it once; Close ends it.
 type Runner struct {
 	cfg    Config
-	seed   maphash.Seed
 	lines  []*line
 	stop   context.CancelFunc
 	ending sync.WaitGroup
@@ -108,7 +106,7 @@ func New(cfg Config) *Runner {
 		cfg.Backoff = Backoff
 	}
 	if cfg.Lanes == 0 {
-		cfg.Lanes = 8
+		cfg.Lanes = 16
 	}
 	if cfg.Owner == "" {
 		cfg.Owner = record.NewID()
@@ -122,7 +120,7 @@ func New(cfg Config) *Runner {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	r := &Runner{cfg: cfg, seed: maphash.MakeSeed(), waiters: map[recordKey][]*waiter{}}
+	r := &Runner{cfg: cfg, waiters: map[recordKey][]*waiter{}}
 	for _, reg := range cfg.Registrations {
 		r.lines = append(r.lines, newLine(r, reg))
 	}

@@ -54,8 +54,12 @@ func (l *line) standBy(ctx context.Context, across storage.Across, lose func()) 
 func (l *line) takeOver(ctx context.Context, across storage.Across) error {
 	l.mu.Lock()
 	clear(l.caught)
+	clear(l.trying)
+	clear(l.obeying)
 	l.mu.Unlock()
-	return l.follow(ctx, across, true)
+	err := l.follow(ctx, across, true)
+	l.read = l.position
+	return err
 }
 
 // follow reads the checkpoint and, where it moved or thorough asks for it, the records aside; and tells those who wait for

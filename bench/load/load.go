@@ -48,7 +48,16 @@ func (c *Conn) Close() error { return c.conn.Close() }
 
 var lengthName = []byte("Content-Length:")
 
-// Do sends a request and reads its whole answer, which has a length. An answer of another status than want is an error.
+// Unexpected is the error of an answer with another status than was wanted. The connection can be used on.
+type Unexpected struct {
+	Status int
+	Text   string
+}
+
+// Error says which status came, and its text.
+func (u *Unexpected) Error() string { return fmt.Sprintf("load: status %d: %s", u.Status, u.Text) }
+
+// Do sends a request and reads its whole answer, which has a length. It fails with *Unexpected for an answer of another status than want.
 func (c *Conn) Do(request []byte, want int) error {
 	if _, err := c.conn.Write(request); err != nil {
 		return err
@@ -81,7 +90,7 @@ func (c *Conn) Do(request []byte, want int) error {
 	}
 	if status != want {
 		text, _ := io.ReadAll(io.LimitReader(c.in, int64(length)))
-		return fmt.Errorf("load: status %d: %s", status, text)
+		return &Unexpected{status, string(text)}
 	}
 	_, err = c.in.Discard(length)
 	return err

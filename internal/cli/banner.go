@@ -16,7 +16,7 @@ import (
 const demoTokens = 12 * time.Hour
 
 // banner loads the demo's data and returns what a newcomer is shown, "" without --demo.
-func (v *serve) banner(ctx context.Context, app *tenantry.App, l *listeners) (string, error) {
+func (v *serve) banner(ctx context.Context, app *tenantry.App, l *listeners, receiver *demo.Receiver) (string, error) {
 	if !v.Demo {
 		return "", nil
 	}
@@ -53,6 +53,13 @@ func (v *serve) banner(ctx context.Context, app *tenantry.App, l *listeners) (st
 	fmt.Fprintf(&b, "curl -s %s %s/api/tenants/%s/data/PRODUCT\n", bearer, l.curl(), foreign)
 	fmt.Fprintf(&b, "\nWhat changes in %s while you watch; make another product meanwhile:\n\n", own)
 	fmt.Fprintf(&b, "curl -sN %s %s/api/events\n", bearer, l.curl())
+	if receiver != nil {
+		if err := receiver.Subscribe(ctx, app, own); err != nil {
+			return "", err
+		}
+		fmt.Fprintf(&b, "\nWhat a service of %s's was told by the webhook that it has: signed, and verified there:\n\n", own)
+		fmt.Fprintf(&b, "curl -s -k %s\n", receiver.URL())
+	}
 	const system = `-H "Authorization: Bearer $SYSTEM_ADMIN"`
 	if app.Upkeep() != nil {
 		fmt.Fprintf(&b, "\nThe operator crosses tenants, and each finds that in its audit log. What all of them have, and what a table of it is:\n\n")

@@ -42,6 +42,7 @@ type serve struct {
 	RateLimit      int           `group:"limits" default:"2000" help:"Requests per second and tenant; 0 for no limit. Defaults to 2000."`
 	RequestTimeout time.Duration `group:"limits" default:"30s" help:"How long one request may take. Defaults to 30s."`
 	MaxBody        int64         `group:"limits" default:"1048576" placeholder:"BYTES" help:"Size of the largest body. Defaults to 1048576."`
+	RequestsAtOnce int           `group:"limits" default:"64" help:"Requests of each tenant that are served at a time; four times as many wait for their turn, and others are refused. Defaults to 64."`
 	CORSOrigin     []string      `name:"cors-origin" group:"limits" placeholder:"ORIGIN" help:"An origin that browsers may call from, as https://app.example; may be repeated. Defaults to none."`
 
 	WebhookAllow []string `group:"limits" placeholder:"CIDR" help:"A network that webhooks may reach although it is not public, as 10.1.0.0/16; may be repeated. Defaults to none."`
@@ -76,8 +77,15 @@ func (v serve) Run(ctx context.Context, std IO) (err error) {
 		return err
 	}
 	defer l.close()
+	receiver, err := v.receiver()
+	if err != nil {
+		return err
+	}
+	if receiver != nil {
+		defer receiver.Close() // after the App
+	}
 	metrics := newStoreMetrics()
-	app, err := v.open(ctx, issuers, log, metrics)
+	app, err := v.open(ctx, issuers, log, metrics, receiver)
 	if err != nil {
 		return err
 	}
@@ -86,7 +94,7 @@ func (v serve) Run(ctx context.Context, std IO) (err error) {
 			log.Info("ended")
 		}
 	}()
-	handler, err := httpapi.New(app, httpapi.Config{MaxBody: v.MaxBody, Timeout: v.RequestTimeout, RateLimit: v.RateLimit,
+	handler, err := httpapi.New(app, httpapi.Config{MaxBody: v.MaxBody, Timeout: v.RequestTimeout, RateLimit: v.RateLimit, AtOnce: v.RequestsAtOnce, Waiting: 4 * v.RequestsAtOnce,
 		Origins: v.CORSOrigin, TLS: v.TLSCert != "", Log: log})
 	if err != nil {
 		return err
@@ -97,7 +105,7 @@ func (v serve) Run(ctx context.Context, std IO) (err error) {
 	if err := app.Start(ctx); err != nil {
 		return err
 	}
-	banner, err := v.banner(ctx, app, l)
+	banner, err := v.banner(ctx, app, l, receiver)
 	if err != nil {
 		return err
 	}
@@ -122,6 +130,9 @@ func (v *serve) check() error {
 	}
 	if v.RateLimit < 0 {
 		add("--rate-limit", "is 0 or more requests per second")
+	}
+	if v.RequestsAtOnce < 1 {
+		add("--requests-at-once", "is 1 or more requests")
 	}
 	if v.MaxBody < 1 {
 		add("--max-body", "is at least 1 byte")
@@ -175,8 +186,16 @@ func (v *serve) log(w io.Writer) *slog.Logger {
 	return slog.New(guard.NewLogHandler(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: level})))
 }
 
-// open opens the App.
-func (v *serve) open(ctx context.Context, issuers []auth.Issuer, log *slog.Logger, metrics *storeMetrics) (*tenantry.App, error) {
+// receiver starts what receives the demo's webhook: nothing without --demo, and on a store whose other servers would not trust it.
+func (v *serve) receiver() (*demo.Receiver, error) {
+	if !v.Demo || v.isShared() {
+		return nil, nil
+	}
+	return demo.Listen()
+}
+
+// open opens the App. Its webhooks reach the receiver, if there is one.
+func (v *serve) open(ctx context.Context, issuers []auth.Issuer, log *slog.Logger, metrics *storeMetrics, receiver *demo.Receiver) (*tenantry.App, error) {
 	var declared []entity.Type
 	if v.Demo {
 		declared = demo.Types()
@@ -192,6 +211,9 @@ func (v *serve) open(ctx context.Context, issuers []auth.Issuer, log *slog.Logge
 	cfg.Observe, cfg.ObserveCache, cfg.ObserveJob = metrics.observe, metrics.observeCache, metrics.observeJob
 	for _, network := range v.WebhookAllow {
 		cfg.Webhooks.Allow = append(cfg.Webhooks.Allow, netip.MustParsePrefix(network))
+	}
+	if receiver != nil {
+		receiver.Allow(&cfg.Webhooks)
 	}
 	return store{directory{v.Data}, v.engine}.open(ctx, cfg, log)
 }

@@ -2,16 +2,24 @@ package demo_test
 
 import (
 	"errors"
+	"fmt"
 	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 
 	"github.com/tenantry/tenantry"
+	"github.com/tenantry/tenantry/auth"
 	"github.com/tenantry/tenantry/data"
 	"github.com/tenantry/tenantry/fault"
+	"github.com/tenantry/tenantry/internal/apitest"
 	"github.com/tenantry/tenantry/internal/demo"
 	"github.com/tenantry/tenantry/record"
+	"github.com/tenantry/tenantry/storage/memory"
 	"github.com/tenantry/tenantry/tenantrytest"
 )
 
@@ -99,4 +107,54 @@ func TestOtherTenantsAreLeftInPeace(t *testing.T) {
 	if n := count(t, app, "acme", "PRODUCT"); n != 0 {
 		t.Errorf("somebody's tenant got %d products", n)
 	}
+}
+
+// TestReceiver has acme's webhook lead to a receiver, as a start of the demo does and the next one does again, and sees what it takes.
+func TestReceiver(t *testing.T) {
+	src := memory.New()
+	keys, err := auth.NewKeyring(auth.KeyringOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for start := range 2 {
+		t.Run(fmt.Sprint("start ", start), func(t *testing.T) {
+			receiver, err := demo.Listen()
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { receiver.Close() })
+			cfg := tenantry.Config{Store: src, Keyring: keys, Entities: demo.Types(), Log: slog.New(slog.DiscardHandler), Now: time.Now}
+			receiver.Allow(&cfg.Webhooks)
+			app := tenantrytest.New(t, cfg)
+			load(t, app)
+			acme := app.Scope("acme")
+			if err := receiver.Subscribe(t.Context(), app.App, acme.Tenant()); err != nil {
+				t.Fatal(err)
+			}
+			if all, err := app.Webhooks().List(t.Context(), acme); err != nil || len(all) != 1 || all[0].URL != receiver.URL() {
+				t.Fatalf("acme's webhooks: %+v, %v", all, err)
+			}
+			products, _, err := tenantry.NewEntity[map[string]any]("PRODUCT")
+			if err != nil {
+				t.Fatal(err)
+			}
+			sk := fmt.Sprint("stool-", start)
+			if _, err := products.In(app.App).Create(t.Context(), acme, tenantry.Item[map[string]any]{SK: sk, Name: "Stool"}); err != nil {
+				t.Fatal(err)
+			}
+			apitest.Eventually(t, func() bool { return strings.Contains(received(receiver), `"sk":"`+sk) })
+			forged := httptest.NewRecorder()
+			receiver.ServeHTTP(forged, httptest.NewRequest("POST", "/", strings.NewReader(`{"forged":true}`)))
+			if forged.Code != http.StatusUnauthorized || strings.Contains(received(receiver), "forged") {
+				t.Errorf("a delivery that nobody signed: %d", forged.Code)
+			}
+		})
+	}
+}
+
+// received is what a receiver shows.
+func received(r *demo.Receiver) string {
+	answer := httptest.NewRecorder()
+	r.ServeHTTP(answer, httptest.NewRequest("GET", "/", nil))
+	return answer.Body.String()
 }
