@@ -380,6 +380,62 @@ func TestBounds(t *testing.T) {
 	read(t, s, 1)
 }
 
+// replaying is an engine whose feed stands still where it is read from the beginning, as those who come back after long do.
+type replaying struct {
+	driver.Engine
+	entered chan struct{}
+	letGo   chan struct{}
+}
+
+func (e replaying) Changes(ctx context.Context, after driver.Position, limit int) ([]driver.Change, error) {
+	if after == "" {
+		e.entered <- struct{}{}
+		select {
+		case <-e.letGo:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+	return e.Engine.Changes(ctx, after, limit)
+}
+
+// TestReplaysTakeTurns has a whole tenant come back at once with old places: few of them read the feed at a time, and another tenant's readers
+// don't wait for them.
+func TestReplaysTakeTurns(t *testing.T) {
+	entered, letGo := make(chan struct{}, 100), make(chan struct{})
+	w := newWorld(t, worldtest.Wrapped(memory.New(), func(e driver.Engine) driver.Engine { return replaying{e, entered, letGo} }))
+	alpha, bravo := worldtest.Scope("alpha"), worldtest.Scope("bravo")
+	first := w.put(alpha, "PRODUCT", "a")
+	w.put(bravo, "PRODUCT", "b")
+	old := w.Cursors.Seal(alpha, "", "events")
+	var readers sync.WaitGroup
+	for range 20 {
+		s := w.open(alpha, old)
+		readers.Go(func() {
+			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+			defer cancel()
+			text, err := s.Next(ctx)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			if got := parse(t, text); got[0].record != first {
+				t.Errorf("a replay begins with %v", got)
+			}
+		})
+	}
+	for range events.MaxReplays {
+		<-entered
+	}
+	s := w.open(bravo, "")
+	w.silent(s, bravo)
+	if n := len(entered); n != 0 {
+		t.Errorf("%d more than %d replays at a time", n, events.MaxReplays)
+	}
+	close(letGo)
+	readers.Wait()
+}
+
 // The end of the Hub ends its streams, and a done context only the call.
 func TestEnds(t *testing.T) {
 	w := worldtest.New(t, memory.New(), worldtest.Options{})
