@@ -17,6 +17,7 @@ import (
 	"github.com/tenantry/tenantry/internal/apitest"
 	"github.com/tenantry/tenantry/internal/worldtest"
 	"github.com/tenantry/tenantry/jobs"
+	"github.com/tenantry/tenantry/readmodel"
 	"github.com/tenantry/tenantry/storage/driver"
 	"github.com/tenantry/tenantry/storage/memory"
 	"github.com/tenantry/tenantry/storage/sqlite"
@@ -54,7 +55,9 @@ func TestStreams(t *testing.T) {
 			a.wants(from(ua, id), 400)
 		}
 		a.wants(with(from(ua, own), "Last-Event-Id", foreign), 400)
-		a.wants(get(ua, "/api/events?lastEventId="+foreign), 400)
+		if answer := a.do(get(ua, "/api/events?lastEventId="+foreign)); len(seen(answer)) > 0 { // names no place: the stream begins with what comes
+			a.Errorf("a place in the query shows %v", answer)
+		}
 		for _, types := range []string{"TENANT", "AUDIT", "WEBHOOK", "USER_TENANT", "PRODUCT,TENANT", "PRODUCT,", ",", "*", "product", "PRODUCT%23bravo", "%00"} {
 			a.wants(get(ua, "/api/events?entityType="+types), 400, 404)
 		}
@@ -115,7 +118,12 @@ func (s silent) Commit(ctx context.Context, b driver.Batch) (driver.Position, er
 // TestReportsAsAttacked asks for reports out of their bounds, and for what nobody would be told of.
 func TestReportsAsAttacked(t *testing.T) {
 	var quiet atomic.Bool
+	model, err := readmodel.New(readmodel.Guide())
+	if err != nil {
+		t.Fatal(err)
+	}
 	w := newWorld(t, func(o *apitest.Options) {
+		o.App.Model = model
 		o.App.Store = worldtest.Wrapped(memory.New(), func(e driver.Engine) driver.Engine { return silent{e, &quiet} })
 		o.App.ReadModel = sqlite.At(t.TempDir())
 	})
@@ -130,7 +138,7 @@ func TestReportsAsAttacked(t *testing.T) {
 			a.wants(get(sa, system+"?"+name+"=1&"+name+"=2"), 400)
 		}
 		for _, query := range []string{"entityType=TENANT", "entityType=USER_TENANT", "entityType=AUDIT", "entityType=product", "entityType=PRODUCT,ORDER", "entityType=PRODUCT%27--", "entityType=%25", "entityType=NONE%23alpha",
-			"include=all", "include=recentOrders,x", "format=xlsx", "format=CSV", "tenantCode=zulu9%00", "x=y"} {
+			"include=all", "include=recentOrders,x", "format=xlsx", "format=CSV", "tenantCode=zulu9%00"} {
 			a.wants(get(sa, system+"?"+query), 400, 403, 404, 422)
 		}
 		a.honest(get(sa, system+"?top=1000&days=366&include=recentOrders&entityType=ORDER"))
