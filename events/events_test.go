@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -406,38 +407,41 @@ func (e replaying) Changes(ctx context.Context, after driver.Position, limit int
 // TestReplaysTakeTurns has a whole tenant come back at once with old places: few of them read the feed at a time, and another tenant's readers
 // don't wait for them.
 func TestReplaysTakeTurns(t *testing.T) {
-	entered, letGo := make(chan struct{}, 100), make(chan struct{})
-	w := newWorld(t, worldtest.Wrapped(memory.New(), func(e driver.Engine) driver.Engine { return replaying{e, entered, letGo} }))
-	alpha, bravo := worldtest.Scope("alpha"), worldtest.Scope("bravo")
-	first := w.put(alpha, "PRODUCT", "a")
-	w.put(bravo, "PRODUCT", "b")
-	old := w.Cursors.Seal(alpha, "", "events")
-	var readers sync.WaitGroup
-	for range 20 {
-		s := w.open(alpha, old)
-		readers.Go(func() {
-			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
-			defer cancel()
-			text, err := s.Next(ctx)
-			if err != nil {
-				t.Error(err)
-				return
-			}
-			if got := parse(t, text); got[0].record != first {
-				t.Errorf("a replay begins with %v", got)
-			}
-		})
-	}
-	for range events.MaxReplays {
-		<-entered
-	}
-	s := w.open(bravo, "")
-	w.silent(s, bravo)
-	if n := len(entered); n != 0 {
-		t.Errorf("%d more than %d replays at a time", n, events.MaxReplays)
-	}
-	close(letGo)
-	readers.Wait()
+	synctest.Test(t, func(t *testing.T) {
+		entered, letGo := make(chan struct{}, 100), make(chan struct{})
+		w := newWorld(t, worldtest.Wrapped(memory.New(), func(e driver.Engine) driver.Engine { return replaying{e, entered, letGo} }))
+		alpha, bravo := worldtest.Scope("alpha"), worldtest.Scope("bravo")
+		first := w.put(alpha, "PRODUCT", "a")
+		w.put(bravo, "PRODUCT", "b")
+		old := w.Cursors.Seal(alpha, "", "events")
+		var readers sync.WaitGroup
+		for range 20 {
+			s := w.open(alpha, old)
+			readers.Go(func() {
+				ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+				defer cancel()
+				text, err := s.Next(ctx)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				if got := parse(t, text); got[0].record != first {
+					t.Errorf("a replay begins with %v", got)
+				}
+			})
+		}
+		for range events.MaxReplays {
+			<-entered
+		}
+		s := w.open(bravo, "")
+		w.silent(s, bravo)
+		synctest.Wait() // until nobody goes on by themselves
+		if n := len(entered); n != 0 {
+			t.Errorf("%d more than %d replays at a time", n, events.MaxReplays)
+		}
+		close(letGo)
+		readers.Wait()
+	})
 }
 
 // The end of the Hub ends its streams, and a done context only the call.
