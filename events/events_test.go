@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -270,13 +271,17 @@ func TestCursors(t *testing.T) {
 	s := w.open(alpha, "")
 	w.put(alpha, "PRODUCT", "a")
 	id := read(t, s, 1)[0].id
+	changed := "A" + id[1:]
+	if changed == id {
+		changed = "B" + id[1:]
+	}
 	born := worldtest.Actor()
 	later := scope.New(worldtest.Code("alpha"), scope.Full, time.Now(), &born)
 	list := w.Cursors.Seal(alpha, "1", "list")
 	for what, open := range map[string]func() (*events.Stream, error){
 		"another tenant's":        func() (*events.Stream, error) { return w.hub.Open(t.Context(), bravo, id, everything) },
 		"a later tenant's":        func() (*events.Stream, error) { return w.hub.Open(t.Context(), later, id, everything) },
-		"one that was changed":    func() (*events.Stream, error) { return w.hub.Open(t.Context(), alpha, "A"+id[1:], everything) },
+		"one that was changed":    func() (*events.Stream, error) { return w.hub.Open(t.Context(), alpha, changed, everything) },
 		"a position in the clear": func() (*events.Stream, error) { return w.hub.Open(t.Context(), alpha, "1", everything) },
 		"a list's":                func() (*events.Stream, error) { return w.hub.Open(t.Context(), alpha, list, everything) },
 	} {
@@ -378,6 +383,65 @@ func TestBounds(t *testing.T) {
 	s := w.open(alpha, "") // after nobody listened
 	w.put(alpha, "PRODUCT", "a")
 	read(t, s, 1)
+}
+
+// replaying is an engine whose feed stands still where it is read from the beginning, as those who come back after long do.
+type replaying struct {
+	driver.Engine
+	entered chan struct{}
+	letGo   chan struct{}
+}
+
+func (e replaying) Changes(ctx context.Context, after driver.Position, limit int) ([]driver.Change, error) {
+	if after == "" {
+		e.entered <- struct{}{}
+		select {
+		case <-e.letGo:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+	return e.Engine.Changes(ctx, after, limit)
+}
+
+// TestReplaysTakeTurns has a whole tenant come back at once with old places: few of them read the feed at a time, and another tenant's readers
+// don't wait for them.
+func TestReplaysTakeTurns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		entered, letGo := make(chan struct{}, 100), make(chan struct{})
+		w := newWorld(t, worldtest.Wrapped(memory.New(), func(e driver.Engine) driver.Engine { return replaying{e, entered, letGo} }))
+		alpha, bravo := worldtest.Scope("alpha"), worldtest.Scope("bravo")
+		first := w.put(alpha, "PRODUCT", "a")
+		w.put(bravo, "PRODUCT", "b")
+		old := w.Cursors.Seal(alpha, "", "events")
+		var readers sync.WaitGroup
+		for range 20 {
+			s := w.open(alpha, old)
+			readers.Go(func() {
+				ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+				defer cancel()
+				text, err := s.Next(ctx)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				if got := parse(t, text); got[0].record != first {
+					t.Errorf("a replay begins with %v", got)
+				}
+			})
+		}
+		for range events.MaxReplays {
+			<-entered
+		}
+		s := w.open(bravo, "")
+		w.silent(s, bravo)
+		synctest.Wait() // until nobody goes on by themselves
+		if n := len(entered); n != 0 {
+			t.Errorf("%d more than %d replays at a time", n, events.MaxReplays)
+		}
+		close(letGo)
+		readers.Wait()
+	})
 }
 
 // The end of the Hub ends its streams, and a done context only the call.

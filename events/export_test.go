@@ -9,3 +9,6 @@ func (h *Hub) Rooms() int {
 	defer h.mu.Unlock()
 	return len(h.rooms)
 }
+
+// MaxReplays is maxReplays.
+const MaxReplays = maxReplays

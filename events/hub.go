@@ -227,7 +227,7 @@ func (h *Hub) join(s *Stream, end driver.Position) error {
 			default:
 			}
 		}
-		r = &room{scope: s.scope, since: h.at, streams: map[*Stream]struct{}{}}
+		r = &room{scope: s.scope, since: h.at, streams: map[*Stream]struct{}{}, replays: make(chan struct{}, maxReplays)}
 		h.rooms[code] = r
 	}
 	if len(r.streams) >= MaxStreams {

@@ -14,6 +14,10 @@ const (
 	roomBytes  = 1 << 20
 )
 
+// maxReplays is how many streams of one tenant read the feed at a time, to come up to their room; others wait for their turn. What it holds is
+// mostly other tenants', so readers who come back with an old place again and again must not keep the database busy.
+const maxReplays = 4
+
 // frame is a change as it is sent. It is shared by all streams of its tenant and never changed.
 type frame struct {
 	position driver.Position
@@ -29,6 +33,7 @@ type room struct {
 	first   int             // the number of the oldest frame: how many were dropped before it
 	bytes   int
 	streams map[*Stream]struct{}
+	replays chan struct{} // holds one for each stream that reads the feed; not guarded
 }
 
 // add puts a frame into the room, drops what it has no room for, and tells the streams.

@@ -105,6 +105,12 @@ func (s *Stream) attach() (since driver.Position, err error) {
 // replay shows changes that the room does not hold. Behind is where the room began before they were read: where the feed ends
 // before it, nothing is missing in between.
 func (s *Stream) replay(ctx context.Context, behind driver.Position) (text []byte, err error) {
+	select {
+	case s.room.replays <- struct{}{}:
+		defer func() { <-s.room.replays }()
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
 	changes, err := s.across.Changes(ctx, s.after, atOnce)
 	if err != nil {
 		return nil, err

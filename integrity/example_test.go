@@ -51,6 +51,7 @@ func Example() {
 	// ok    receipts             0 receipts    a receipt names a command that is in the log
 	// ok    checkpoints          0 rows        checkpoints and parked records are well-formed
 	// ok    members              0 rows        a user's tenants and default, and a tenant's count of admins, are what the memberships say
+	// ok    jobs                 0 rows        jobs and deliveries are of the tenant in whose partition they stand, and are found there
 	// ok    feed                 3 commands    the change feed holds every command once, those of a record in version order
 	//
 	// the memory store is sound

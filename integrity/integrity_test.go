@@ -23,6 +23,7 @@ import (
 func TestSoundStore(t *testing.T) {
 	w := newWorld(t)
 	w.populate()
+	w.background()
 	report := w.verify()
 	expect(t, report)
 	if want := []string{"NOTE#MixedCase", "PLAIN"}; !slices.Equal(report.Unreachable, want) || report.UnreachableCount != 2 {

@@ -28,6 +28,7 @@ const (
 	Receipts
 	Checkpoints
 	Members
+	Jobs
 	Feed
 )
 
@@ -61,6 +62,8 @@ var rules = [...]struct{ name, unit, holds, do string }{
 		"the handler can't begin: remove the row with the store's own tools; the handler then begins with the first command"},
 	Members: {"members", "rows", "a user's tenants and default, and a tenant's count of admins, are what the memberships say",
 		"give the member another role and then this one again, which writes its rows anew; a row that stands for no membership, or counts wrongly, is removed with the store's own tools"},
+	Jobs: {"jobs", "rows", "jobs and deliveries are of the tenant in whose partition they stand, and are found there",
+		"a job that was put elsewhere is not run, one that is not found waits: order the work anew, and remove the row with the store's own tools"},
 	Feed: {"feed", "commands", "the change feed holds every command once, those of a record in version order",
 		"read models may be wrong: rebuild them from the log"},
 }

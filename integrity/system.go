@@ -183,6 +183,12 @@ func (v *verifier) row(ctx context.Context, c *rowCheck) error {
 		c.parkedRow()
 	case memberOfWord, defaultWord, adminsWord:
 		return v.memberRow(ctx, c, word, owner)
+	case jobWord:
+		return v.jobRow(ctx, c, owner)
+	case jobsWord:
+		c.jobsRow(owner)
+	case deliveryWord:
+		c.deliveryRow(owner)
 	}
 	return nil
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/tenantry/tenantry/guard"
 	"github.com/tenantry/tenantry/integrity"
 	"github.com/tenantry/tenantry/internal/worldtest"
+	"github.com/tenantry/tenantry/jobs"
 	"github.com/tenantry/tenantry/members"
 	"github.com/tenantry/tenantry/projection"
 	"github.com/tenantry/tenantry/record"
@@ -65,6 +66,7 @@ func newWorld(t *testing.T) *world {
 		}),
 		Entities: []entity.Type{{Name: product, UniqueCode: true}},
 		Handlers: []projection.Registration{{Name: "own", Handler: own{t}}},
+		Jobs:     []jobs.Kind{fails},
 		Log:      slog.New(slog.DiscardHandler),
 	})
 	return w

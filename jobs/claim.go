@@ -88,6 +88,8 @@ func (l *line) look(ctx context.Context, owner tenant.Code, version int64) (*ent
 			continue
 		case at.After(q.cfg.Now()):
 			return nil, found{at: at, poll: len(w.running) > 0}, nil
+		case !e.own():
+			return nil, found{more: true}, l.put(ctx, e, Dropped, "it was ordered in another tenant; run tenantry verify")
 		case !state.Exists || born != 0 && e.Born != 0 && e.Born != born:
 			return nil, found{more: true}, l.put(ctx, e, Dropped, "the tenant that it was ordered for was deleted")
 		case e.Worker != "" && e.Attempts >= l.kind.Attempts:

@@ -128,7 +128,7 @@ func (q *Queue) entry(ctx context.Context, sc scope.Scope, o Order) (*entry, err
 		return nil, err
 	}
 	a := sc.Actor()
-	e := &entry{kind: o.Kind, owner: sc.Tenant(), value: value{ID: id, Payload: jsontext.Value(payload), Unique: o.Unique, Created: now.UnixMilli(), Born: born, Issuer: a.Issuer,
+	e := &entry{kind: o.Kind, owner: sc.Tenant(), value: value{ID: id, Tenant: sc.Tenant().String(), Payload: jsontext.Value(payload), Unique: o.Unique, Created: now.UnixMilli(), Born: born, Issuer: a.Issuer,
 		UserID: a.UserID, UserCode: a.UserCode, ActIssuer: a.ActIssuer, ActUserID: a.ActUserID, RequestID: a.RequestID, SourceIP: a.SourceIP}}
 	e.row = e.at(due, id)
 	return e, nil

@@ -45,7 +45,7 @@ func noJob() error {
 
 // livesIn reports whether the job was ordered for the tenant that sc covers, and not for an earlier one of the same code.
 func (e *entry) livesIn(sc scope.Scope) bool {
-	return e.Born == 0 || sc.Born() == 0 || e.Born == sc.Born()
+	return e.own() && (e.Born == 0 || sc.Born() == 0 || e.Born == sc.Born())
 }
 
 // find returns the job of an ID, nil where there is none.

@@ -28,6 +28,8 @@ type work struct {
 	testing.TB
 	each    int
 	tenants []*share
+	ended   atomic.Int64 // attempts, and jobs that were dropped
+	midway  func()       // is called when a tenth of a tenant's jobs has begun, one that is to be deleted
 }
 
 // share is one tenant's part.
@@ -78,6 +80,9 @@ func (w *work) run(ctx context.Context, sc scope.Scope, j jobs.Job) error {
 		w.Errorf("job %d of %s runs twice at a time", p.N, s.code)
 	}
 	s.mu.Unlock()
+	if first && p.N == w.each/10 && p.Tenant == 3 {
+		w.midway()
+	}
 	defer func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
@@ -99,6 +104,12 @@ func (w *work) run(ctx context.Context, sc scope.Scope, j jobs.Job) error {
 }
 
 func (w *work) dies(n int) bool { return n%500 == 29 }
+
+// deleted reports whether a tenant is deleted while its jobs run.
+func deleted(at int) bool { return at%20 == 3 }
+
+// stands is how long no job may end while some wait: nothing is asked of how fast they do.
+const stands = time.Minute
 
 func (w *work) kind() jobs.Kind {
 	return jobs.Kind{Name: "parcel", PerTenant: perTenant, Workers: 32, Backoff: func(int) time.Duration { return time.Millisecond }, Run: w.run}
@@ -129,13 +140,12 @@ func (w *work) order(queues ...*world) {
 	orderers.Wait()
 }
 
-// check waits until no job waits, and checks that every one ended as it should: gone tells of tenants that were deleted.
-func (w *work) check(q *world, gone func(at int) bool) (done, dead, dropped int) {
+// check waits until no job waits, and checks that every one ended as it should.
+func (w *work) check(q *world) (done, dead, dropped int) {
 	w.Helper()
 	for at, s := range w.tenants {
 		sc := worldtest.Scope(s.code)
-		deadline := time.After(10 * time.Minute)
-		for {
+		for ended, since := w.ended.Load(), time.Now(); ; {
 			waiting, _, err := q.List(w.Context(), sc, jobs.Query{Kind: "parcel", Limit: 1})
 			if err != nil {
 				w.Fatal(err)
@@ -143,11 +153,12 @@ func (w *work) check(q *world, gone func(at int) bool) (done, dead, dropped int)
 			if len(waiting) == 0 {
 				break
 			}
-			select {
-			case <-deadline:
-				w.Fatalf("a job of %s waits still: %+v", s.code, waiting[0])
-			case <-time.After(5 * time.Millisecond):
+			if now := w.ended.Load(); now != ended {
+				ended, since = now, time.Now()
+			} else if time.Since(since) > stands {
+				w.Fatalf("a job of %s waits, and none has ended for %v: %+v", s.code, stands, waiting[0])
 			}
+			<-time.After(5 * time.Millisecond)
 		}
 		ended := map[int]jobs.State{}
 		for after := ""; ; {
@@ -174,7 +185,7 @@ func (w *work) check(q *world, gone func(at int) bool) (done, dead, dropped int)
 				done++
 			case s.done[n] == 0 && state == jobs.Dead && w.dies(n):
 				dead++
-			case s.done[n] == 0 && state == jobs.Dropped && gone(at):
+			case s.done[n] == 0 && state == jobs.Dropped && deleted(at):
 				dropped++
 			default:
 				w.Errorf("job %d of %s was done %d times, and its state is %q", n, s.code, s.done[n], state)
@@ -202,29 +213,24 @@ func TestJobsOfManyTenants(t *testing.T) {
 	}{{"memory", memory.New(), 500 * part}, {"sqlite", sqlite.At(t.TempDir()), 50 * part}} {
 		t.Run(on.name, func(t *testing.T) {
 			w := newWork(t, on.each)
-			a, b := newWorld(t, on.src, patient, w.kind()), newWorld(t, on.src, patient, w.kind())
-			b.tenants = a.tenants
-			a.run()
-			b.run()
-			gone := func(at int) bool { return at%20 == 3 }
-			began := time.Now()
-			var deleting sync.WaitGroup
-			deleting.Go(func() {
-				until(t, "a tenant's jobs run", func() bool {
-					w.tenants[3].mu.Lock()
-					defer w.tenants[3].mu.Unlock()
-					return w.tenants[3].began[on.each/10] > 0
-				})
+			counting := func(c *jobs.Config) {
+				patient(c)
+				c.Observe = func(jobs.Outcome) { w.ended.Add(1) }
+			}
+			a, b := newWorld(t, on.src, counting, w.kind()), newWorld(t, on.src, counting, w.kind())
+			w.midway = func() {
 				for at, s := range w.tenants {
-					if gone(at) {
+					if deleted(at) {
 						a.tenants.set(s.code, guard.State{})
 						b.tenants.set(s.code, guard.State{})
 					}
 				}
-			})
+			}
+			a.run()
+			b.run()
+			began := time.Now()
 			w.order(a, b)
-			deleting.Wait()
-			done, dead, dropped := w.check(a, gone)
+			done, dead, dropped := w.check(a)
 			if dropped == 0 || dead == 0 {
 				t.Errorf("%d were dropped and %d are dead; neither was tried", dropped, dead)
 			}

@@ -3,6 +3,9 @@ package jobs_test
 import (
 	"context"
 	"errors"
+	"runtime"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -147,6 +150,78 @@ func testAFailure(t *testing.T, src driver.Source) {
 	}
 	if _, err := w.Get(t.Context(), acme, j.ID); !errors.Is(err, fault.NotFound) {
 		t.Errorf("dropped, but: %v", err)
+	}
+}
+
+// What an application's functions do to their goroutine is a failure of its job: the process, and the next job, go on.
+func TestAJobThatEndsItsGoroutine(t *testing.T) {
+	out := make(chan ran, 10)
+	w := newWorld(t, driver.Source{}, nil, reporting(out), jobs.Kind{Name: "exits", Attempts: 1, Workers: 1, Run: func(context.Context, scope.Scope, jobs.Job) error {
+		runtime.Goexit()
+		return nil
+	}}, jobs.Kind{Name: "pauses", Workers: 1, Backoff: func(n int) time.Duration { return []time.Duration{time.Second}[n] }, Run: func(context.Context, scope.Scope, jobs.Job) error {
+		panic("as its name does not say")
+	}})
+	acme := worldtest.Scope("acme")
+	w.run()
+	for range 3 { // of one worker
+		exits, pauses := w.enqueue(acme, jobs.Order{Kind: "exits"}), w.enqueue(acme, jobs.Order{Kind: "pauses"})
+		until(t, "the job is dead, and the other waits for an hour", func() bool {
+			dead, err := w.Get(t.Context(), acme, exits.ID)
+			waits, other := w.Get(t.Context(), acme, pauses.ID)
+			return err == nil && dead.State == jobs.Dead && other == nil && waits.State == jobs.Waiting && waits.Attempts == 1 && waits.Due.After(time.Now().Add(50*time.Minute))
+		})
+	}
+	w.enqueue(acme, jobs.Order{Kind: "report", Payload: payload(1)})
+	receive(t, out)
+}
+
+// A row that came into another tenant's partition, by a restore or by hand, is neither run nor shown there.
+func TestAJobInAnotherTenantsPartitionIsNotRun(t *testing.T) {
+	out := make(chan ran, 10)
+	w := newWorld(t, driver.Source{}, nil, reporting(out))
+	acme, bravo := worldtest.Scope("acme"), worldtest.Scope("bravo")
+	waits := w.enqueue(acme, jobs.Order{Kind: "report", Payload: payload(1), After: time.Hour})
+	dueNow := w.enqueue(acme, jobs.Order{Kind: "report", Payload: payload(2), Unique: "text"})
+	for _, id := range []string{waits.ID, dueNow.ID} {
+		row, err := w.Keeper("JOB").Get(t.Context(), "acme", strings.Replace(id, ".", "#due#", 1))
+		if err != nil || row.Version == 0 {
+			t.Fatalf("there is no row of %s: %v", id, err)
+		}
+		row.Owner, row.Version = "bravo", 0
+		if err := w.Keeper("JOB").Commit(t.Context(), w.Keeper("JOB").Put(row)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	own := w.enqueue(bravo, jobs.Order{Kind: "report", Payload: payload(3)})
+	later := w.enqueue(bravo, jobs.Order{Kind: "report", Payload: payload(4), After: time.Hour, Unique: "text"})
+	w.run()
+	got := []ran{receive(t, out), receive(t, out)}
+	for _, r := range got {
+		if r.Tenant == "bravo" && r.N != 3 || r.Tenant == "acme" && r.N != 2 {
+			t.Errorf("job %d ran in %s", r.N, r.Tenant)
+		}
+	}
+	until(t, "the row that was due is put aside", func() bool {
+		row, err := w.Keeper("JOB").Get(t.Context(), "bravo", strings.Replace(dueNow.ID, ".", "#kept#", 1))
+		return err == nil && row.Version > 0
+	})
+	for _, kept := range []bool{false, true} {
+		shown, _, err := w.List(t.Context(), bravo, jobs.Query{Kept: kept, Limit: 10})
+		if err != nil || slices.ContainsFunc(shown, func(j jobs.Job) bool { return kept || j.ID != own.ID && j.ID != later.ID }) {
+			t.Errorf("bravo is shown %+v, %v", shown, err)
+		}
+	}
+	for _, id := range []string{waits.ID, dueNow.ID} {
+		if _, err := w.Cancel(t.Context(), bravo, id); !errors.Is(err, fault.NotFound) {
+			t.Errorf("bravo cancels another's job: %v", err)
+		}
+	}
+	if again := w.enqueue(bravo, jobs.Order{Kind: "report", Payload: payload(4), Unique: "text"}); again.ID != later.ID {
+		t.Error("bravo's own unique text went with it")
+	}
+	if len(out) > 0 {
+		t.Errorf("run too: %+v", <-out)
 	}
 }
 

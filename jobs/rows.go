@@ -40,6 +40,7 @@ const (
 // value is what a row holds of a job.
 type value struct {
 	ID        string         `json:"id"`
+	Tenant    string         `json:"tenant"` // in which it was ordered: a row that came into another's partition is not run
 	Payload   jsontext.Value `json:"payload,omitempty"`
 	Unique    string         `json:"unique,omitempty"`
 	Attempts  int            `json:"attempts,omitempty"`
@@ -74,6 +75,9 @@ func entryOf(kind string, owner tenant.Code, row storage.Row) (*entry, error) {
 	}
 	return e, nil
 }
+
+// own reports whether the job stands in the partition of the tenant in which it was ordered.
+func (e *entry) own() bool { return e.Tenant == e.owner.String() }
 
 func key(kind, part string, rest ...string) string {
 	return strings.Join(append([]string{kind, part}, rest...), record.Separator)

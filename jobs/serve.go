@@ -63,14 +63,31 @@ func (l *line) serve(ctx context.Context, e *entry) {
 	q.cfg.Observe(out)
 }
 
-// attempt runs the job; a panic is a failure like any other.
-func (l *line) attempt(ctx context.Context, sc scope.Scope, j Job) (err error) {
+// attempt runs the job; a panic is a failure like any other, and so is an end of its goroutine, which is one of its own.
+func (l *line) attempt(ctx context.Context, sc scope.Scope, j Job) error {
+	err := errors.New("the job ended its goroutine")
+	var running sync.WaitGroup
+	running.Go(func() {
+		defer func() {
+			if p := recover(); p != nil {
+				err = fmt.Errorf("the job panicked: %v\n%s", p, debug.Stack())
+			}
+		}()
+		err = l.kind.Run(ctx, sc, j)
+	})
+	running.Wait()
+	return err
+}
+
+// rest returns the pause behind an attempt. A Backoff that panics is one of an hour: the job is to blame, not the process.
+func (l *line) rest(attempt int) (d time.Duration) {
 	defer func() {
 		if p := recover(); p != nil {
-			err = fmt.Errorf("the job panicked: %v\n%s", p, debug.Stack())
+			l.queue.cfg.Log.Error("a Backoff panicked", "kind", l.kind.Name, "attempt", attempt, "error", p)
+			d = time.Hour
 		}
 	}()
-	return l.kind.Run(ctx, sc, j)
+	return min(max(0, l.kind.Backoff(attempt)), farthest)
 }
 
 // watch ends an attempt whose claim is gone: the job was cancelled.
@@ -110,7 +127,7 @@ func (l *line) settle(ctx, logged context.Context, e *entry, failure, cause erro
 	case e.Attempts < l.kind.Attempts && !errors.As(failure, new(final)):
 		result = "failed"
 		next.Reason, next.Shown = reasonOf(failure)
-		at := q.cfg.Now().Add(max(0, l.kind.Backoff(e.Attempts)))
+		at := q.cfg.Now().Add(l.rest(e.Attempts))
 		plan = func() ([]storage.SystemWrite, error) { return q.again(e, &next, at) }
 		log.WarnContext(logged, "a job failed; it is tried again", "at", at, "error", failure)
 	default:
@@ -216,7 +233,7 @@ func (q *Queue) keep(e, next *entry, state State) ([]storage.SystemWrite, error)
 	next.row.Expires = q.cfg.Now().Add(q.cfg.Keep).Unix()
 	row, err := next.with()
 	writes := append(q.gone(e), q.cfg.Jobs.Set(row))
-	if e.Unique != "" && e.Worker == "" && e.State == "" {
+	if e.Unique != "" && e.Worker == "" && e.State == "" && e.own() {
 		writes = append(writes, q.cfg.Jobs.Delete(e.uniqueRow()))
 	}
 	return writes, err

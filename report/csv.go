@@ -56,8 +56,8 @@ func (s *sheet) end() error {
 // number is text that a spreadsheet reads as a number and nothing else.
 var number = regexp.MustCompile(`^-?[0-9]+(\.[0-9]+)?$`)
 
-// triggers begin what spreadsheets take for a formula or a command, in both widths.
-const triggers = "=+-@|%＝＋－＠｜％"
+// triggers begin what spreadsheets take for a formula or a command, in all the widths and forms that are read as one.
+const triggers = "=+-@|%＝＋－＠｜％﹦﹢﹣﹫﹪⁼⁺⁻₌₊₋−"
 
 // harmless returns text as a cell that stays text. What comes before a trigger and can't be seen is trimmed by some readers.
 func harmless(text string) string {

@@ -30,7 +30,7 @@ func TestSheet(t *testing.T) {
 }
 
 func TestHarmless(t *testing.T) {
-	for _, text := range []string{"=1+1", "+1", "-1+2", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "|cmd", "%0A=1", "\uff1d1", "\uff0b1", "\uff0d1", "\uff201", "\x00=1", "\x001", " =1", "\u00a0=1", "\ufeff=1", "\u200b=1", "\ufffd=1", "-", "--5", "-5-5", "-5=1", "\t1", "+5"} {
+	for _, text := range []string{"=1+1", "+1", "-1+2", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "|cmd", "%0A=1", "\uff1d1", "\uff0b1", "\uff0d1", "\uff201", "\x00=1", "\x001", " =1", "\u00a0=1", "\ufeff=1", "\u200b=1", "\ufffd=1", "-", "--5", "\ufe661", "\ufe621", "\ufe63x", "\ufe6bx", "\u22125", "-5-5", "-5=1", "\t1", "+5"} {
 		if got := harmless(text); got != "'"+text {
 			t.Errorf("%q becomes %q", text, got)
 		}

@@ -158,7 +158,7 @@ type Tenant struct {
 }
 
 // System reports over all tenants. It leaves an audit entry, which names the tenants whose recent orders are shown. It fails with
-// fault.NotFound for an entity type that there is not, with fault.RateLimited where too many reports are under way, and with fault.Unavailable
+// fault.ValidationFailed for a Query out of its bounds, with fault.NotFound for an entity type that there is not, with fault.RateLimited where too many reports are under way, and with fault.Unavailable
 // where there is no read model or it doesn't answer in time.
 func (s *Service) System(ctx context.Context, sys scope.System, q Query) (*System, error) {
 	if err := sys.Check(); err != nil {
@@ -166,6 +166,9 @@ func (s *Service) System(ctx context.Context, sys scope.System, q Query) (*Syste
 	}
 	if q.EntityType.IsZero() {
 		q.EntityType = products
+	}
+	if q.Top < 0 || q.Top > MaxTop || q.Days < 0 || q.Days > MaxDays {
+		return nil, fault.Invalid("report.System", fault.Field{Field: "top", Problem: "is 1 to 1000, and days 1 to 366"})
 	}
 	if !s.counted(q.EntityType) {
 		return nil, fault.New(fault.NotFound, "report.System", "there is no such entity type")
@@ -211,7 +214,7 @@ func (s *Service) system(ctx context.Context, kept *upkeep.Snapshot, q Query, ou
 		return cmp.Or(cmp.Compare(a.TenantCode, b.TenantCode), cmp.Compare(a.Type.String(), b.Type.String()))
 	})
 	out.add(q)
-	from := s.cfg.Now().AddDate(0, 0, 1-cmp.Or(q.Days, DefaultDays))
+	from := s.cfg.Now().UTC().AddDate(0, 0, 1-cmp.Or(q.Days, DefaultDays))
 	if err := kept.Days(ctx, q.EntityType, from, func(day string, created int64) { out.Growth = append(out.Growth, Day{day, created}) }); err != nil {
 		return err
 	}

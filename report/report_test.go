@@ -6,12 +6,14 @@ import (
 	"encoding/csv"
 	"errors"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -294,6 +296,47 @@ func TestWho(t *testing.T) {
 				t.Errorf("recent %v: the log of %s has %+v", recent, code, page.Items)
 			}
 		}
+	}
+}
+
+// TestQuery asks for what is out of its bounds.
+func TestQuery(t *testing.T) {
+	w := newWorld(t, sqlite.At(t.TempDir()))
+	for _, q := range []report.Query{{Top: -1}, {Top: report.MaxTop + 1}, {Days: -1}, {Days: report.MaxDays + 1}, {Top: math.MinInt}, {Days: math.MaxInt}} {
+		if _, err := w.Reports().System(t.Context(), w.App.System("report"), q); !errors.Is(err, fault.ValidationFailed) {
+			t.Errorf("%+v: %v", q, err)
+		}
+	}
+	w.system(report.Query{Top: report.MaxTop, Days: report.MaxDays})
+}
+
+// TestGrowthIsOfDaysInUTC asks where clocks went back an hour since: the days of a report are those of UTC nevertheless.
+func TestGrowthIsOfDaysInUTC(t *testing.T) {
+	zone, err := time.LoadLocation("America/New_York")
+	if err != nil {
+		t.Fatal(err)
+	}
+	model, err := readmodel.New(readmodel.Guide())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var now atomic.Int64
+	set := func(text string) {
+		at, err := time.Parse(time.RFC3339, text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		now.Store(at.Unix())
+	}
+	set("2026-10-30T12:00:00Z")
+	w := &world{tenantrytest.New(t, tenantry.Config{Store: sqlite.At(t.TempDir()), Model: model, Now: func() time.Time { return time.Unix(now.Load(), 0).In(zone) }}), t}
+	alpha := w.Scope("alpha")
+	for n, at := range []string{"2026-10-31T23:45:00Z", "2026-11-01T00:15:00Z", "2026-11-02T00:30:00Z"} {
+		set(at)
+		w.put(alpha, "PRODUCT", fmt.Sprint(n), "Chair", false)
+	}
+	if got, want := w.system(report.Query{Days: 2}).Growth, []report.Day{{Day: "2026-11-01", Created: 1}, {Day: "2026-11-02", Created: 1}}; !slices.Equal(got, want) {
+		t.Errorf("growth is %v; want %v", got, want)
 	}
 }
 

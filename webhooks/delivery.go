@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"net/http"
+	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -32,7 +33,7 @@ const (
 	Pending   State = "pending"   // it is tried, or will be
 	Delivered State = "delivered" // the receiver answered with a status from 200 to 299
 	Dead      State = "dead"      // the attempts are used up; an admin has it tried again
-	Cancelled State = "cancelled" // the webhook was switched off or removed meanwhile
+	Cancelled State = "cancelled" // the webhook was switched off or removed meanwhile, or is not told of such records any more
 )
 
 // Delivery is what the log says of one delivery.
@@ -54,7 +55,7 @@ type Attempt struct {
 	At      record.Time `json:"at"`
 	Status  int         `json:"status,omitempty" doc:"of the answer; absent where there was none"`
 	Problem string      `json:"problem,omitempty" doc:"why it failed; absent where it did not"`
-	Took    int64       `json:"tookMs" doc:"in milliseconds"`
+	Took    int64       `json:"tookMs,omitempty" doc:"until the answer, in milliseconds; absent where there was none: it would tell what is behind an address"`
 }
 
 const (
@@ -155,7 +156,7 @@ func (s *Service) deliver(ctx context.Context, sc scope.Scope, j jobs.Job) error
 	if err != nil {
 		return jobs.Final(err)
 	}
-	if !h.Active {
+	if !h.Active || d.command != nil && !s.stillWanted(h, d) {
 		return s.note(ctx, sc, d, Attempt{}, Cancelled)
 	}
 	a, err := s.try(ctx, sc, h, d)
@@ -170,6 +171,13 @@ func (s *Service) deliver(ctx context.Context, sc scope.Scope, j jobs.Job) error
 		}
 	}
 	return errors.Join(s.note(ctx, sc, d, a, state), failed)
+}
+
+// stillWanted reports whether a webhook as it is now is told of what was ordered for it: whoever changed it since, and where to, may read less.
+func (s *Service) stillWanted(h hook, d Delivery) bool {
+	typ, _, _, err := record.SplitPK(d.command.PK)
+	t, ok := s.cfg.Entities.Lookup(typ)
+	return err == nil && ok && h.wants(t)
 }
 
 // note adds an attempt to the log.
@@ -217,17 +225,20 @@ func (s *Service) try(ctx context.Context, sc scope.Scope, h hook, d Delivery) (
 	req.Header.Set("Webhook-Signature", signature)
 	began := time.Now()
 	answer, err := s.client.Do(req)
-	a := Attempt{At: record.At(now), Took: time.Since(began).Milliseconds()}
+	a := Attempt{At: record.At(now)}
 	if err != nil {
 		if cause := context.Cause(ctx); cause != nil && !errors.Is(cause, context.DeadlineExceeded) {
 			return a, cause // the process ends, or the job was taken away
 		}
 		a.Problem = problemOf(ctx, err)
+		if named, ok := errors.AsType[*url.Error](err); ok {
+			err = named.Err // without the address, which may hold what only its tenant knows
+		}
 		s.cfg.Log.InfoContext(ctx, "a webhook could not be reached", "webhook", h.id, "delivery", d.ID, "error", err)
 		return a, nil
 	}
 	answer.Body.Close() // unread: its content is nobody's business
-	a.Status = answer.StatusCode
+	a.Status, a.Took = answer.StatusCode, max(1, time.Since(began).Milliseconds())
 	switch {
 	case answer.StatusCode >= 300 && answer.StatusCode < 400:
 		a.Problem = "the answer was a redirect; they are not followed"

@@ -1,6 +1,7 @@
 package webhooks
 
 import (
+	"net/http"
 	"net/netip"
 	"testing"
 )
@@ -52,6 +53,11 @@ func TestAddressesThatAreRefused(t *testing.T) {
 		"[64:ff9b:1::7f00:1]:443":    false,
 		"[2002:7f00:1::]:443":        false, // 6to4
 		"[2001:0:4136:e378::1]:443":  false, // Teredo
+		"[fd00:ec2::254]:443":        false, // metadata of clouds
+		"[64:ff9b::a9fe:a9fe]:443":   false,
+		"[2001::1]:443":              false,
+		"[5f00::1]:443":              false, // segment routing
+		"[2620:4f:8000::1]:443":      false,
 		"[100::1]:443":               false, // discard
 		"192.88.99.1:443":            false, // 6to4 relays
 		"localhost:443":              false, // no address
@@ -60,6 +66,15 @@ func TestAddressesThatAreRefused(t *testing.T) {
 		if got := checkDial(address, allow, own) == nil; got != want {
 			t.Errorf("%s: may be reached: %v", address, got)
 		}
+	}
+}
+
+// A proxy would dial what is refused here, and redirects, kept connections and HTTP/2 would carry one tenant's request over another's.
+func TestTheClientGoesThereItself(t *testing.T) {
+	client := newClient(Options{})
+	transport := client.Transport.(*http.Transport)
+	if transport.Proxy != nil || transport.DialTLSContext != nil || transport.ForceAttemptHTTP2 || !transport.DisableKeepAlives || client.Timeout != patience || transport.MaxResponseHeaderBytes > 16<<10 {
+		t.Errorf("the client is %+v, %+v", client, transport)
 	}
 }
 

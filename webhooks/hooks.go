@@ -13,6 +13,7 @@ import (
 	"github.com/tenantry/tenantry/guard"
 	"github.com/tenantry/tenantry/internal/scope"
 	"github.com/tenantry/tenantry/record"
+	"github.com/tenantry/tenantry/storage"
 )
 
 // Max is how many webhooks a tenant may have.
@@ -122,8 +123,8 @@ func (s *Service) check(a *attributes) error {
 	return nil
 }
 
-// Create makes a webhook in sc's tenant. Its Secret is in the answer only: what is kept is sealed. It fails with fault.ValidationFailed, and
-// with fault.RateLimited where the tenant has Max webhooks.
+// Create makes a webhook in sc's tenant. Its Secret is in the answer only: what is kept is sealed. It fails with fault.ValidationFailed,
+// also where the tenant has Max webhooks.
 func (s *Service) Create(ctx context.Context, sc scope.Scope, in Change) (Webhook, error) {
 	a := attributes{Active: true, Role: sc.Actor().Role}
 	in.on(&a)
@@ -137,20 +138,13 @@ func (s *Service) Create(ctx context.Context, sc scope.Scope, in Change) (Webhoo
 	if sc.Tenant().IsCommon() {
 		return Webhook{}, fault.New(fault.InvalidRequest, "webhooks.Create", "the common tenant has no webhooks; make one in each tenant")
 	}
-	page, err := s.cfg.Data.List(ctx, sc, data.Query{Partition: key.Partition, Limit: Max})
-	if err != nil {
-		return Webhook{}, err
-	}
-	if len(page.Items) >= Max {
-		return Webhook{}, fault.Invalid("webhooks.Create", fault.Field{Field: "url", Problem: "is one too many: a tenant has at most 20 webhooks"})
-	}
 	text, sealed := s.newSecret(sc, key.SK())
 	a.Secrets = []secret{sealed}
 	value, err := record.EncodeAttributes(a)
 	if err != nil {
 		return Webhook{}, err
 	}
-	res, err := s.cfg.Commands().PublishAsync(ctx, sc, command.Input{Key: key, Name: "webhook", Attributes: value})
+	res, err := s.cfg.Commands().PublishAsync(ctx, sc, command.Input{Key: key, Name: "webhook", Attributes: value}, command.Beside(s.room))
 	if err != nil {
 		return Webhook{}, err
 	}
@@ -158,6 +152,25 @@ func (s *Service) Create(ctx context.Context, sc scope.Scope, in Change) (Webhoo
 	w.Secret = text
 	return w, err
 }
+
+// room returns the write that makes a webhook one more of sc's tenant. Each changes one row, so that those made at the same moment count each other.
+func (s *Service) room(ctx context.Context, sc scope.Scope) ([]storage.SystemWrite, error) {
+	row, err := s.cfg.Deliveries.Get(ctx, sc.Tenant().String(), madeSK)
+	if err != nil {
+		return nil, err
+	}
+	all, err := s.records(ctx, sc)
+	if err != nil {
+		return nil, err
+	}
+	if len(all) >= Max {
+		return nil, fault.Invalid("webhooks.Create", fault.Field{Field: "url", Problem: "is one too many: a tenant has at most 20 webhooks"})
+	}
+	return []storage.SystemWrite{s.cfg.Deliveries.Put(row)}, nil
+}
+
+// madeSK is the sort key of the row whose version counts the webhooks that a tenant ever made. No delivery has it.
+const madeSK = "made"
 
 func (s *Service) key(sc scope.Scope, id string) (record.Key, error) {
 	key, err := record.NewKey(sc, EntityType(), id)
@@ -205,13 +218,13 @@ func (s *Service) List(ctx context.Context, sc scope.Scope) ([]Webhook, error) {
 	return all, nil
 }
 
-// records returns the records of a tenant's webhooks: more than Max where several were made at the same moment.
+// records returns the records of a tenant's webhooks.
 func (s *Service) records(ctx context.Context, sc scope.Scope) ([]*record.Record, error) {
 	partition, err := record.NewPartition(sc, EntityType())
 	if err != nil {
 		return nil, err
 	}
-	page, err := s.cfg.Data.List(ctx, sc, data.Query{Partition: partition, Limit: data.MaxLimit})
+	page, err := s.cfg.Data.List(ctx, sc, data.Query{Partition: partition, Limit: Max})
 	return page.Items, err
 }
 

@@ -25,6 +25,7 @@ import (
 	"github.com/tenantry/tenantry/entity"
 	"github.com/tenantry/tenantry/fault"
 	"github.com/tenantry/tenantry/guard"
+	"github.com/tenantry/tenantry/internal/worldtest"
 	"github.com/tenantry/tenantry/jobs"
 	"github.com/tenantry/tenantry/record"
 	"github.com/tenantry/tenantry/tenantrytest"
@@ -133,6 +134,26 @@ func (w *world) log(sc guard.Scope, hook webhooks.Webhook, what string, ok func(
 	}
 }
 
+// waits waits until a tenant's only job waits for its next attempt: its time is told by the clock then.
+func (w *world) waits(sc guard.Scope, attempts int) {
+	w.t.Helper()
+	deadline := time.After(20 * time.Second)
+	for {
+		left, _, err := w.Jobs().List(w.t.Context(), sc, jobs.Query{Kind: "webhook", Limit: 2})
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		if len(left) == 1 && left[0].State == jobs.Waiting && left[0].Attempts == attempts {
+			return
+		}
+		select {
+		case <-deadline:
+			w.t.Fatalf("no job waits after %d attempts: %+v", attempts, left)
+		case <-time.After(5 * time.Millisecond):
+		}
+	}
+}
+
 func inState(state webhooks.State, attempts int) func([]webhooks.Delivery) bool {
 	return func(all []webhooks.Delivery) bool {
 		return len(all) == 1 && all[0].State == state && len(all[0].Attempts) == attempts
@@ -218,6 +239,7 @@ func TestFailuresAreTriedAgainAndDeadLettersByAnAdmin(t *testing.T) {
 	first := w.next()
 	for n := 1; n < 3; n++ {
 		w.log(acme, hook, "an attempt that failed", inState(webhooks.Pending, n))
+		w.waits(acme, n)
 		w.Clock.Advance(time.Minute)
 		again := w.next()
 		if again.body != first.body || again.header.Get("webhook-id") != first.header.Get("webhook-id") {
@@ -406,6 +428,62 @@ func TestWhatAnAdminMayNotReadIsNotSent(t *testing.T) {
 	}
 }
 
+// TestWhatAnAdminMayNotReadIsNotSentLater has an admin turn a webhook of somebody who reads more to themselves, and its dead letters with it.
+func TestWhatAnAdminMayNotReadIsNotSentLater(t *testing.T) {
+	w := newWorld(t, func(o *webhooks.Options) { o.Attempts = 1 })
+	acme := w.Scope("acme")
+	clerk := worldtest.Actor()
+	clerk.Role = "clerk"
+	hook := w.hook(worldtest.ScopeFor("acme", clerk), "/clerks", "SALARY")
+	w.answers(status(http.StatusInternalServerError))
+	w.publish(acme, "SALARY", "1", "what only clerks may read")
+	w.next()
+	dead := w.log(acme, hook, "a dead letter", inState(webhooks.Dead, 1))
+	url, types := w.receiver.URL+"/admins", []string{"PRODUCT"}
+	w.answers(status(http.StatusOK))
+	if _, _, err := w.Webhooks().Update(t.Context(), acme, hook.ID, webhooks.Change{URL: &url, EntityTypes: &types}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.Webhooks().Retry(t.Context(), acme, hook.ID, dead[0].ID); err != nil {
+		t.Fatal(err)
+	}
+	w.log(acme, hook, "that it is not sent", inState(webhooks.Cancelled, 1))
+	if len(w.got) > 0 {
+		t.Errorf("sent: %+v", <-w.got)
+	}
+}
+
+// TestTwentyWebhooks makes more webhooks at the same moment than a tenant may have.
+func TestTwentyWebhooks(t *testing.T) {
+	w := newWorld(t, nil)
+	acme := w.Scope("acme")
+	var made, refused atomic.Int64
+	var makers sync.WaitGroup
+	for range 2 * webhooks.Max {
+		makers.Go(func() {
+			_, err := w.Webhooks().Create(t.Context(), acme, webhooks.Change{URL: &w.receiver.URL})
+			switch {
+			case err == nil:
+				made.Add(1)
+			case errors.Is(err, fault.ValidationFailed):
+				refused.Add(1)
+			default:
+				t.Error(err)
+			}
+		})
+	}
+	makers.Wait()
+	all, err := w.Webhooks().List(t.Context(), acme)
+	if err != nil || made.Load() != webhooks.Max || len(all) != webhooks.Max || refused.Load() != webhooks.Max {
+		t.Errorf("%d were made and %d refused, there are %d, %v", made.Load(), refused.Load(), len(all), err)
+	}
+	if _, _, err := w.Webhooks().Delete(t.Context(), acme, all[0].ID); err != nil {
+		t.Fatal(err)
+	}
+	w.hook(acme, "/in-its-place")
+	w.hook(w.Scope("bravo"), "/of-another")
+}
+
 // TestNothingLeavesForWhatIsNotPublic makes the receiver stand where attackers would like to reach: on this host, under a name that leads there.
 func TestNothingLeavesForWhatIsNotPublic(t *testing.T) {
 	w := newWorld(t, func(o *webhooks.Options) { o.Allow = nil })
@@ -433,8 +511,8 @@ func TestNothingLeavesForWhatIsNotPublic(t *testing.T) {
 		t.Fatal(err)
 	}
 	dead = w.log(acme, hook, "another ping that failed", inState(webhooks.Dead, 2))
-	if a := dead[0].Attempts; a[0].Problem != a[1].Problem {
-		t.Errorf("a name inside is told from one that isn't there: %q, %q", a[0].Problem, a[1].Problem)
+	if a := dead[0].Attempts; a[0].Problem != a[1].Problem || a[0].Took != 0 || a[1].Took != 0 {
+		t.Errorf("a name inside is told from one that isn't there: %+v", a)
 	}
 	if len(w.got) > 0 {
 		t.Errorf("sent: %+v", <-w.got)

@@ -7,6 +7,7 @@ import (
 	"net/http/httptest"
 	"net/netip"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -89,6 +90,69 @@ func TestWebhooks(t *testing.T) {
 		shown := string(a.honest(get(w.token("ab"), one)).Body) + string(a.honest(get(w.token("ab"), "/api/webhooks")).Body)
 		if hook.Secret == "" || strings.Contains(shown, "whsec_") || strings.Contains(shown, "sealed") {
 			a.Errorf("a secret is shown again: %s", shown)
+		}
+	})
+
+	w.class(t, "secrets", func(a *attack) {
+		a.writing("alpha")
+		aa, sa := w.token("aa"), w.token("sa")
+		const inAddress = "what-only-alpha-knows"
+		var hook struct{ ID, Secret string }
+		a.honest(post(aa, "/api/webhooks", `{"url":"https://localhost%s/?token=%s"}`, port, inAddress)).Decode(a, &hook)
+		secrets := []string{hook.Secret, inAddress}
+		one := "/api/webhooks/" + hook.ID
+		a.honest(post(aa, one+"/rotate", "")).Decode(a, &hook)
+		secrets = append(secrets, hook.Secret)
+		a.honest(post(aa, one+"/ping", ""))
+		a.until("the ping has ended", func() bool {
+			return !strings.Contains(string(a.honest(get(aa, one+"/deliveries")).Body), `"pending"`)
+		})
+		shown := ""
+		for _, r := range []apitest.Request{get(sa, "/api/admin/audit?limit=1000"), get(sa, "/api/tenants/alpha/jobs"), get(sa, "/api/tenants/alpha/jobs?dead=true"), get(aa, "/api/audit?limit=1000"), get(aa, one+"/deliveries"),
+			get(sa, "/api/tenants/alpha/webhooks/"+hook.ID+"/deliveries")} {
+			shown += string(a.honest(r).Body)
+		}
+		for _, path := range []string{"/api/data/WEBHOOK", "/api/data/WEBHOOK/" + hook.ID, "/api/data/WEBHOOK/" + hook.ID + "/history", "/api/data/WEBHOOK/" + hook.ID + "/commands/1", "/api/data/DELIVERY", "/api/data/JOB"} {
+			if answer := a.do(get(aa, path)); answer.OK() && !strings.Contains(string(answer.Body), `"items":[]`) {
+				a.Errorf("%s: %v", path, answer)
+			}
+		}
+		for i, secret := range secrets {
+			if secret == "" || w.Log.Holds(secret) || strings.Contains(shown, secret) {
+				a.Errorf("secret %d is in the log or shown: %q", i, secret)
+			}
+		}
+		settings := string(a.honest(get(aa, one)).Body) + string(a.honest(get(sa, "/api/tenants/alpha/webhooks")).Body)
+		if strings.Contains(settings, "whsec_") || strings.Contains(settings, "sealed") {
+			a.Errorf("a secret is shown again: %s", settings)
+		}
+		a.honest(remove(aa, one))
+	})
+	w.class(t, "more than there may be", func(a *attack) {
+		a.writing("alpha")
+		var mu sync.Mutex
+		statuses := map[int]int{}
+		var makers sync.WaitGroup
+		for range 40 {
+			makers.Go(func() {
+				answer, err := w.Send(post(w.token("aa"), "/api/webhooks", `{"url":"https://hooks.example/","active":false}`))
+				if err != nil {
+					a.Error(err)
+					return
+				}
+				mu.Lock()
+				defer mu.Unlock()
+				statuses[answer.Status]++
+			})
+		}
+		makers.Wait()
+		var list struct{ Items []struct{ ID string } }
+		a.honest(get(w.token("aa"), "/api/webhooks")).Decode(a, &list)
+		if statuses[201] != 20 || statuses[422] != 20 || len(list.Items) != 20 {
+			a.Errorf("40 at once were answered %v, and there are %d", statuses, len(list.Items))
+		}
+		for _, one := range list.Items {
+			a.honest(remove(w.token("aa"), "/api/webhooks/"+one.ID))
 		}
 	})
 

@@ -18,6 +18,7 @@ import (
 	"github.com/tenantry/tenantry/command"
 	"github.com/tenantry/tenantry/data"
 	"github.com/tenantry/tenantry/guard"
+	"github.com/tenantry/tenantry/integrity"
 	"github.com/tenantry/tenantry/internal/worldtest"
 	"github.com/tenantry/tenantry/jobs"
 	"github.com/tenantry/tenantry/record"
@@ -134,6 +135,10 @@ func TestKillJobs(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer app.Close()
+	report, err := integrity.Verify(t.Context(), app.Store(), worldtest.System("verify", nil), integrity.Options{Entities: app.Entities()}) // what waits, too
+	if err != nil || !report.Clean() {
+		t.Errorf("after the kills: %v\n%s", err, report)
+	}
 	if err := app.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
