@@ -214,27 +214,40 @@ func (w *world) contents() map[string]map[string]string {
 // survive does what is queued, each step by a new process; those that deaths name die at a commit, and are followed by another.
 func (w *world) survive(l *life, deaths []death) []death {
 	w.Helper()
+	for id, ok := w.ordered(); ok; id, ok = w.ordered() {
+		for done := false; !done; {
+			deaths, done = w.mortally(l, deaths, func() error { return w.process().Spread(w.Context(), id) })
+		}
+	}
 	for task, sc, ok := w.next(); ok; task, sc, ok = w.next() {
-		for {
-			mortal := len(deaths) > 0
-			if mortal {
-				l.after.Store(deaths[0].After)
-				l.left.Store(deaths[0].At)
-			}
-			more, err := w.process().Step(w.Context(), sc, task.Sync)
-			died := l.left.Swap(immortal) < 0
-			if died {
-				deaths = deaths[1:]
-			}
-			if err != nil && !died {
-				w.Fatal(err)
-			}
-			if err == nil && !more {
-				break
-			}
+		for more := true; more; {
+			var done bool
+			deaths, done = w.mortally(l, deaths, func() (err error) {
+				more, err = w.process().Step(w.Context(), sc, task.Sync)
+				return err
+			})
+			more = more || !done
 		}
 	}
 	return deaths
+}
+
+// mortally does what a process does, which dies as the first of deaths says, and returns those that are left, and whether it was done.
+func (w *world) mortally(l *life, deaths []death, do func() error) ([]death, bool) {
+	w.Helper()
+	if len(deaths) > 0 {
+		l.after.Store(deaths[0].After)
+		l.left.Store(deaths[0].At)
+	}
+	err := do()
+	died := l.left.Swap(immortal) < 0
+	if died {
+		deaths = deaths[1:]
+	}
+	if err != nil && !died {
+		w.Fatal(err)
+	}
+	return deaths, err == nil
 }
 
 // expected is what the tenants say after r, by a reading of the documentation that shares nothing with the code.
@@ -312,7 +325,7 @@ func TestGivesUp(t *testing.T) {
 	w.must(err)
 	_, sc, _ := w.next()
 	refuse.Store(true)
-	kind, payload := w.Kind(), w.Attributes(`{"sync":"`+id+`"}`)
+	kind, payload := w.Kinds()[0], w.Attributes(`{"sync":"`+id+`"}`)
 	if err := kind.Run(w.Context(), sc, jobs.Job{Payload: payload, Attempts: 1}); fault.CodeOf(err) != fault.Unavailable {
 		t.Errorf("the first attempt: %v", err)
 	}
