@@ -2,7 +2,6 @@ package tenantsync_test
 
 import (
 	"context"
-	"fmt"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -38,8 +37,8 @@ func (p pausing) Commit(ctx context.Context, b driver.Batch) (driver.Position, e
 }
 
 // pausedWorlds returns two processes on a store, the first of which stands still where it is told to.
-func pausedWorlds(t *testing.T) (paused, other *world, at *pause) {
-	store, clock := memory.New(), worldtest.NewClock(time.Date(2090, 3, 4, 5, 6, 7, 0, time.UTC))
+func pausedWorlds(t *testing.T, store driver.Source) (paused, other *world, at *pause) {
+	clock := worldtest.NewClock(time.Date(2090, 3, 4, 5, 6, 7, 0, time.UTC))
 	at = &pause{stands: make(chan struct{}), wake: make(chan struct{})}
 	paused = worldOn(t, worldtest.Wrapped(store, func(e driver.Engine) driver.Engine { return pausing{e, at} }), clock)
 	return paused, worldOn(t, store, clock), at
@@ -48,8 +47,8 @@ func pausedWorlds(t *testing.T) (paused, other *world, at *pause) {
 // A process stands still at any commit of a step, is taken for dead, and wakes when the sync was undone: what it writes then would stay for good.
 func TestUndoOfWhatAPausedProcessWrites(t *testing.T) {
 	for n := range 4 { // a step is about four records
-		t.Run(fmt.Sprint(n), func(t *testing.T) {
-			w, other, at := pausedWorlds(t)
+		eachEngine(t, func(t *testing.T, store driver.Source) {
+			w, other, at := pausedWorlds(t, store)
 			for _, sk := range []string{"1", "2", "3", "4", "5", "6"} {
 				w.put(w.acme, sk, `{"n":1}`)
 			}
@@ -87,7 +86,7 @@ func TestUndoOfWhatAPausedProcessWrites(t *testing.T) {
 
 // A process that follows the feed stands still, and wakes when the source said something and took it back: what it read is not what the source says.
 func TestAPausedProcessFollows(t *testing.T) {
-	w, other, at := pausedWorlds(t)
+	w, other, at := pausedWorlds(t, memory.New())
 	w.put(w.acme, "1", `{"n":1}`)
 	rule := w.rule(w.request("bravo"), tenantsync.RuleOptions{})
 	slow, quick := w.follower(), other.follower()

@@ -2,6 +2,7 @@ package tenantsync_test
 
 import (
 	"context"
+	"log/slog"
 	"slices"
 	"strings"
 	"sync"
@@ -18,12 +19,46 @@ import (
 	"github.com/tenantry/tenantry/record"
 	"github.com/tenantry/tenantry/storage"
 	"github.com/tenantry/tenantry/storage/driver"
+	"github.com/tenantry/tenantry/storage/dynamodb"
+	"github.com/tenantry/tenantry/storage/dynamodb/dynamodbtest"
 	"github.com/tenantry/tenantry/storage/memory"
+	"github.com/tenantry/tenantry/storage/postgres"
+	"github.com/tenantry/tenantry/storage/postgres/postgrestest"
+	"github.com/tenantry/tenantry/storage/sqlite"
 	"github.com/tenantry/tenantry/tenant"
 	"github.com/tenantry/tenantry/tenantsync"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(dynamodbtest.Main(served{m})) }
+
+type served struct{ dynamodbtest.TestingM }
+
+func (s served) Run() int {
+	defer postgrestest.Stop()
+	return s.TestingM.Run()
+}
+
+// engines make a new store of each engine.
+var engines = map[string]func(testing.TB) driver.Source{
+	"memory":   func(testing.TB) driver.Source { return memory.New() },
+	"sqlite":   func(t testing.TB) driver.Source { return sqlite.At(t.TempDir()) },
+	"postgres": func(t testing.TB) driver.Source { return postgres.At(postgrestest.New(t), postgres.Options{}) },
+	"dynamodb": func(t testing.TB) driver.Source {
+		srv := dynamodbtest.New(t)
+		cfg := dynamodb.Config{Prefix: srv.Prefix, Endpoint: srv.Endpoint, Region: srv.Region, Credentials: srv.Credentials, Log: slog.New(slog.DiscardHandler)}
+		if _, err := dynamodb.CreateTables(t.Context(), cfg, product.String()); err != nil {
+			t.Fatal(err)
+		}
+		return dynamodb.At(cfg)
+	},
+}
+
+// eachEngine runs a test on a new store of each engine.
+func eachEngine(t *testing.T, test func(t *testing.T, src driver.Source)) {
+	for name, source := range engines {
+		t.Run(name, func(t *testing.T) { test(t, source(t)) })
+	}
+}
 
 var product = record.MustEntityType("PRODUCT")
 

@@ -112,10 +112,10 @@ type outcome struct {
 }
 
 // live has a history happen, with the deaths or without, and returns what it led to. What must hold on the way is checked.
-func live(t *testing.T, rt *rapid.T, h history, mortals bool) outcome {
+func live(t *testing.T, rt rapid.TB, store driver.Source, h history, mortals bool) outcome {
 	l := &life{}
 	l.left.Store(immortal)
-	w := worldOn(t, worldtest.Wrapped(memory.New(), func(e driver.Engine) driver.Engine { return mortal{e, l} }), worldtest.NewClock(time.Date(2090, 3, 4, 5, 6, 7, 0, time.UTC)))
+	w := worldOn(t, worldtest.Wrapped(store, func(e driver.Engine) driver.Engine { return mortal{e, l} }), worldtest.NewClock(time.Date(2090, 3, 4, 5, 6, 7, 0, time.UTC)))
 	defer w.Close()
 	deaths := h.Deaths
 	if !mortals {
@@ -292,13 +292,33 @@ func TestRandomWorlds(t *testing.T) {
 	for range rounds {
 		rapid.Check(t, func(rt *rapid.T) {
 			h := drawHistory(rt)
-			if diff := cmp.Diff(live(t, rt, h, false), live(t, rt, h, true)); diff != "" {
+			if diff := cmp.Diff(live(t, rt, memory.New(), h, false), live(t, rt, memory.New(), h, true)); diff != "" {
 				rt.Fatalf("with deaths it is another:\n%s", diff)
 			}
 			lived++
 		})
 	}
 	t.Logf("measured: %d random worlds with syncs that die at commits: applied is planned, undone is before", lived)
+}
+
+// TestRandomWorldsOnEngines lives a few histories on each engine: what the memory engine leads to. With TENANTRY_LONG_RUN set it lives twenty times as many.
+func TestRandomWorldsOnEngines(t *testing.T) {
+	worlds := map[string]int{"sqlite": 5, "postgres": 5, "dynamodb": 2}
+	histories := rapid.Custom(drawHistory)
+	for name, n := range worlds {
+		if os.Getenv("TENANTRY_LONG_RUN") != "" {
+			n *= 20
+		}
+		t.Run(name, func(t *testing.T) {
+			for seed := range n {
+				h := histories.Example(seed)
+				if diff := cmp.Diff(live(t, t, memory.New(), h, false), live(t, t, engines[name](t), h, true)); diff != "" {
+					t.Fatalf("history %d is another than in memory:\n%s", seed, diff)
+				}
+			}
+			t.Logf("measured: %d random worlds on %s with syncs that die at commits", n, name)
+		})
+	}
 }
 
 // refusing is an engine that takes no commands while it is told so.

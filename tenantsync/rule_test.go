@@ -222,6 +222,13 @@ func TestTargetsThatComeLater(t *testing.T) {
 	if got := w.syncs() - syncs; got != 1 || len(w.content("delta")) != 3 {
 		t.Errorf("%d syncs more; delta has %v", got, w.content("delta"))
 	}
+	w.set("echo", guard.State{Exists: true, Born: time.Unix(2_000_000_200, 0)})
+	f.Wait(time.Minute)
+	w.look(f)
+	w.run()
+	if got := w.syncs() - syncs; got != 2 || len(w.rules()[0].Behind) != 0 {
+		t.Errorf("%d syncs more for another life", got)
+	}
 }
 
 // syncs returns how many syncs there are.
@@ -361,8 +368,10 @@ func TestRulesInACopiedStore(t *testing.T) {
 }
 
 // While both sides change, what the source says wins in the end, and Follow ends with its context.
-func TestFollow(t *testing.T) {
-	w := worldOn(t, memory.New(), worldtest.NewClock(time.Date(2090, 3, 4, 5, 6, 7, 0, time.UTC)))
+func TestFollow(t *testing.T) { eachEngine(t, testFollow) }
+
+func testFollow(t *testing.T, src driver.Source) {
+	w := worldOn(t, src, worldtest.NewClock(time.Date(2090, 3, 4, 5, 6, 7, 0, time.UTC)))
 	w.rule(w.request("bravo"), tenantsync.RuleOptions{})
 	ctx, cancel := context.WithCancel(t.Context())
 	var following, writing sync.WaitGroup

@@ -510,9 +510,9 @@ func TestTaskReachesItsTenantOnly(t *testing.T) {
 	}
 }
 
-// The same on each engine that needs no server, over several steps of several pages.
+// The same on each engine, over several steps of several pages.
 func TestEngines(t *testing.T) {
-	worldtest.EachEngine(t, func(t *testing.T, src driver.Source) {
+	eachEngine(t, func(t *testing.T, src driver.Source) {
 		w := worldOn(t, src, worldtest.NewClock(time.Date(2090, 3, 4, 5, 6, 7, 0, time.UTC)))
 		tenantsync.SetPages(w.Service, 20, 5)
 		for n := range 130 {
