@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/tenantry/tenantry/command"
@@ -148,7 +149,7 @@ func (w *stride) sideBySide(ctx context.Context, turn []int, items []item, curre
 				cancel()
 			default:
 				e := fault.As(err)
-				failures[i] = Failure{ID: idIn(w.order.EntityType, w.into.Scope().Tenant(), items[i]), Code: e.Code, Message: e.Msg}
+				failures[i] = Failure{ID: idIn(w.order.EntityType, w.into.Scope().Tenant(), items[i]), Code: e.Code, Message: shortened(e.Msg)}
 			}
 		})
 	}
@@ -157,6 +158,16 @@ func (w *stride) sideBySide(ctx context.Context, turn []int, items []item, curre
 		failed = ctx.Err()
 	}
 	return failed
+}
+
+// maxMessage bounds what is kept of why an item failed, in bytes: a page has a hundred items, and an application's check names as many fields as it likes.
+const maxMessage = 500
+
+func shortened(message string) string {
+	if len(message) <= maxMessage {
+		return message
+	}
+	return strings.ToValidUTF8(message[:maxMessage], "") + "…"
 }
 
 // passing reports whether what a write failed with is no property of its record.

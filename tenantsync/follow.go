@@ -61,6 +61,7 @@ func (s *Service) Follow(ctx context.Context) {
 		return
 	}
 	f := s.follower(across)
+	defer f.release(ctx)
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for failing := false; ; {
@@ -179,6 +180,19 @@ func (f *follower) renew(ctx context.Context) error {
 		return nil
 	}
 	return f.keep(ctx)
+}
+
+// release lets another process follow the feed at once. Where that fails, another does when the term is over.
+func (f *follower) release(ctx context.Context) {
+	if f.at.Holder != f.me {
+		return
+	}
+	ending, cancel := context.WithTimeout(context.WithoutCancel(ctx), renewEvery)
+	defer cancel()
+	f.at.Holder = ""
+	if err := f.keep(ending); err != nil && !lost(err) {
+		f.cfg.Log.WarnContext(ctx, "who follows the feed for sync rules could not say that it ends; others find out", "error", err)
+	}
 }
 
 // begin has rules begin at the feed's end, and what was there before synced.

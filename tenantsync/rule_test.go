@@ -343,6 +343,13 @@ func TestOneProcessFollows(t *testing.T) {
 	if got == nil || got.Version != 1 {
 		t.Errorf("nobody follows, or both do: %+v", got)
 	}
+	one.Release(w.Context()) // it does not follow, and ends nothing
+	other.Release(w.Context())
+	w.put(w.acme, "2", `{}`)
+	w.look(w.follower())
+	if w.get(w.bravo, "2") == nil {
+		t.Error("nobody follows where a process ended that did")
+	}
 }
 
 // Rules that come with a copy of a store begin with a sync, at the end of its feed.

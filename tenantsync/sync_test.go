@@ -218,7 +218,7 @@ func TestCodesAreHandedOn(t *testing.T) {
 func TestErrorsPerItem(t *testing.T) {
 	priced := entity.Type{Name: product, UniqueCode: true, Check: func(a record.Attributes) []fault.Field {
 		if a.Member("bad") != nil {
-			return []fault.Field{{Field: "bad", Problem: "is bad"}}
+			return []fault.Field{{Field: "bad", Problem: strings.Repeat("ü", 1000)}}
 		}
 		return nil
 	}}
@@ -234,7 +234,7 @@ func TestErrorsPerItem(t *testing.T) {
 	}
 	r.Mapping.Set = tenantsync.Values(`{"bad":1}`)
 	st = w.status(w.plan(r, tenantsync.Order{Apply: true}))
-	if st.Synced != 0 || st.Failed != 3 || st.Errors[0].Code != fault.ValidationFailed {
+	if st.Synced != 0 || st.Failed != 3 || st.Errors[0].Code != fault.ValidationFailed || len(st.Errors[0].Message) > 510 {
 		t.Errorf("attributes that the type refuses: %+v", st)
 	}
 }
