@@ -2,6 +2,7 @@ package tenantsync_test
 
 import (
 	"context"
+	"strconv"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -47,40 +48,43 @@ func pausedWorlds(t *testing.T, store driver.Source) (paused, other *world, at *
 // A process stands still at any commit of a step, is taken for dead, and wakes when the sync was undone: what it writes then would stay for good.
 func TestUndoOfWhatAPausedProcessWrites(t *testing.T) {
 	for n := range 4 { // a step is about four records
-		eachEngine(t, func(t *testing.T, store driver.Source) {
-			w, other, at := pausedWorlds(t, store)
-			for _, sk := range []string{"1", "2", "3", "4", "5", "6"} {
-				w.put(w.acme, sk, `{"n":1}`)
-			}
-			w.put(w.bravo, "2", `{"own":true}`)
-			before := w.content("bravo")
-			id := w.plan(w.request("bravo"), tenantsync.Order{})
-			w.must(w.Apply(w.Context(), w.sys(), id))
-			_, sc, _ := w.next()
-			at.left.Store(int64(n) + 1)
-			failed := make(chan error)
-			go func() {
-				_, err := w.Step(w.Context(), sc, id)
-				failed <- err
-			}()
-			<-at.stands
-			other.must(other.Cancel(other.Context(), other.sys(), id))
-			if st := other.undo(id); st.Status != tenantsync.Applied || st.Failed != 0 {
-				t.Errorf("%+v", st)
-			}
-			close(at.wake)
-			if err := <-failed; fault.CodeOf(err) != fault.Unavailable {
-				t.Errorf("the step that stood still: %v", err)
-			}
-			if diff := cmp.Diff(before, w.content("bravo")); diff != "" {
-				t.Errorf("undone, but not as before:\n%s", diff)
-			}
-			other.must(other.Resume(other.Context(), other.sys(), id)) // past the next fence
-			other.run()
-			if st := other.status(id); st.Status != tenantsync.Applied || other.content("bravo")["PRODUCT#bravo#6"] == "" {
-				t.Errorf("resumed: %+v", st)
-			}
-		})
+		t.Run(strconv.Itoa(n), func(t *testing.T) { testUndoOfWhatAPausedProcessWrites(t, memory.New(), n) })
+	}
+	eachEngine(t, func(t *testing.T, store driver.Source) { testUndoOfWhatAPausedProcessWrites(t, store, 1) })
+}
+
+func testUndoOfWhatAPausedProcessWrites(t *testing.T, store driver.Source, n int) {
+	w, other, at := pausedWorlds(t, store)
+	for _, sk := range []string{"1", "2", "3", "4", "5", "6"} {
+		w.put(w.acme, sk, `{"n":1}`)
+	}
+	w.put(w.bravo, "2", `{"own":true}`)
+	before := w.content("bravo")
+	id := w.plan(w.request("bravo"), tenantsync.Order{})
+	w.must(w.Apply(w.Context(), w.sys(), id))
+	_, sc, _ := w.next()
+	at.left.Store(int64(n) + 1)
+	failed := make(chan error)
+	go func() {
+		_, err := w.Step(w.Context(), sc, id)
+		failed <- err
+	}()
+	<-at.stands
+	other.must(other.Cancel(other.Context(), other.sys(), id))
+	if st := other.undo(id); st.Status != tenantsync.Applied || st.Failed != 0 {
+		t.Errorf("%+v", st)
+	}
+	close(at.wake)
+	if err := <-failed; fault.CodeOf(err) != fault.Unavailable {
+		t.Errorf("the step that stood still: %v", err)
+	}
+	if diff := cmp.Diff(before, w.content("bravo")); diff != "" {
+		t.Errorf("undone, but not as before:\n%s", diff)
+	}
+	other.must(other.Resume(other.Context(), other.sys(), id)) // past the next fence
+	other.run()
+	if st := other.status(id); st.Status != tenantsync.Applied || other.content("bravo")["PRODUCT#bravo#6"] == "" {
+		t.Errorf("resumed: %+v", st)
 	}
 }
 

@@ -10,8 +10,8 @@
 //	status, err := syncs.Status(ctx, sys, id)   // until status.Status is planned
 //	err = syncs.Apply(ctx, sys, id)
 //
-// The work on one target of a sync is a [Task], done page by page by [Service.Step], each step of which may be repeated: a process that dies
-// is followed by another. A copy says where it came from in its metadata: {syncedFrom, syncedAt}. A [Rule] keeps targets in step as
+// An order is spread to its targets by [Service.Spread]. The work on one target of a sync is a [Task], done page by page by [Service.Step], each step of which may be repeated: a process that dies
+// is followed by another, and one that only stood still writes nothing that would be undone. A copy says where it came from in its metadata: {syncedFrom, syncedAt}. A [Rule] keeps targets in step as
 // the source changes.
 //
 // The package is not called sync, as package sync of the standard library is.
@@ -208,7 +208,7 @@ func (s *Service) alter(ctx context.Context, sys scope.System, id string, look f
 }
 
 // Undo begins a sync that takes back what another wrote, and returns its ID: its plan restores every record that is as that sync left
-// it, and leaves alone what was changed since. It fails with fault.NotFound, and with fault.InvalidRequest while the sync is worked on.
+// it, and leaves alone what was changed since. A rule goes on beside it. It fails with fault.NotFound, and with fault.InvalidRequest while the sync is worked on.
 func (s *Service) Undo(ctx context.Context, sys scope.System, id string, then Order) (string, error) {
 	if err := sys.Note(ctx); err != nil {
 		return "", err
