@@ -235,7 +235,7 @@ func (w *stride) writeOne(ctx context.Context, n int, it item, current, copied *
 			return command.Plan{}, w.refused(ctx, n, it, key)
 		}
 		tried = true
-		return command.Plan{Steps: []command.Step{{Key: key, Current: current, Next: next}}, System: []storage.SystemWrite{w.open(w.fence, n)}}, nil
+		return command.Plan{Steps: []command.Step{{Key: key, Current: current, Next: next}}, System: []storage.SystemWrite{w.fence.open(n)}}, nil
 	}, command.Async())
 	return ignore(err)
 }
@@ -256,7 +256,7 @@ func version(r *record.Record) int64 {
 
 // refused says why the write of the nth of several items met a conflict.
 func (w *stride) refused(ctx context.Context, n int, it item, key record.Key) error {
-	if err := w.isOpen(ctx, w.fence, n); err != nil {
+	if err := w.fence.check(ctx, n); err != nil {
 		return err
 	}
 	now, err := w.into.Get(ctx, key)

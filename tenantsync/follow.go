@@ -146,7 +146,7 @@ func (f *follower) hold(ctx context.Context, rules []*ruleRow) (held bool, err e
 	}
 	var with []storage.SystemWrite
 	if f.at.Holder != "" {
-		with = f.closed(fenceOf(f.at.Holder), f.cfg.Now().Add(Retention).Unix())
+		with = f.fenceOf(f.at.Holder).closed(f.cfg.Now().Add(Retention).Unix())
 	}
 	f.me, f.due = record.NewID(), time.Time{}
 	f.at.Holder = f.me
@@ -156,9 +156,6 @@ func (f *follower) hold(ctx context.Context, rules []*ruleRow) (held bool, err e
 	}
 	return err == nil, err
 }
-
-// fenceOf is what the writes of a process that follows the feed pass.
-func fenceOf(holder string) fence { return fence(feedSK + record.Separator + holder) }
 
 // keep writes where the rules are and what goes with it, unless another process did.
 func (f *follower) keep(ctx context.Context, with ...storage.SystemWrite) error {
@@ -318,7 +315,7 @@ func (f *follower) carryTo(ctx context.Context, r *ruleRow, code tenant.Code, p 
 	for chunk := range slices.Chunk(items, f.pageItems) {
 		failures, err := f.copy(ctx, r, p, chunk)
 		if err != nil {
-			if f.failed[at]++; f.failed[at] < triesOfOne || ctx.Err() != nil || f.isOpen(ctx, fenceOf(f.me), 0) != nil {
+			if f.failed[at]++; f.failed[at] < triesOfOne || ctx.Err() != nil || f.fenceOf(f.me).check(ctx, 0) != nil {
 				return true, err
 			}
 			e := fault.As(err)
@@ -409,7 +406,7 @@ func (r *ruleRow) concerning(changes []driver.Change) (items []item) {
 // copy makes the target's records what the source's are now. A record that the target changes meanwhile is looked at again.
 func (f *follower) copy(ctx context.Context, r *ruleRow, p *part, items []item) (failed []Failure, err error) {
 	sys := f.system(r, p.task.Target)
-	w := &stride{Service: f.Service, order: &order{Body: r.Body, ID: r.id}, part: p, rule: r.id, fence: fenceOf(f.me),
+	w := &stride{Service: f.Service, order: &order{Body: r.Body, ID: r.id}, part: p, rule: r.id, fence: f.fenceOf(f.me),
 		copying: copying{request: r.request, at: record.At(f.cfg.Now())}}
 	if w.into, err = f.enterAs(ctx, sys, p.task.Target, p.Born); err != nil {
 		return nil, err

@@ -184,7 +184,7 @@ func (w *stride) beginBack(ctx context.Context, task Task) error {
 		return w.planned(ctx, findings{}, true)
 	}
 	w.part.Place.Left = min(of.Next+w.stepPages, of.Pages)
-	with := w.closed(of.fence(), w.order.expires)
+	with := w.Service.fence(of).closed(w.order.expires)
 	of.Fenced++
 	row, err := w.partRow(of)
 	if err != nil {

@@ -6,7 +6,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"strconv"
 	"strings"
 	"time"
 
@@ -103,11 +102,6 @@ type part struct {
 
 	task             Task
 	version, expires int64
-}
-
-// fence is what the writes of the part pass now.
-func (p *part) fence() fence {
-	return fence(p.task.key() + record.Separator + strconv.FormatInt(p.Fenced, 10))
 }
 
 // place is where planning has come to in the order of its passes: copies that are gone in the source, then what the source has.

@@ -64,8 +64,8 @@ type Config struct {
 	// Orders, Parts, Pages and Rules keep what was ordered, how far each target is, what is planned, and rules.
 	Orders, Parts, Pages, Rules storage.Keeper
 
-	Feed   storage.Keeper // keeps where rules are in the change feed
-	Fences storage.Keeper // keeps which processes write no more
+	Feed   storage.Keeper // keeps where rules are in the change feed, and which processes follow it no more
+	Fences storage.Keeper // keeps which processes write no more for a sync
 
 	Partitions storage.Keeper // which partitions a tenant has; the one that command.Config was given
 

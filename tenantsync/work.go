@@ -93,7 +93,7 @@ func (s *Service) step(ctx context.Context, sc scope.Scope, o *order, sys scope.
 	if err != nil || p == nil || p.Code != "" || o.Cancelled || p.Phase == applied || p.Phase == planned && o.Applied.IsZero() {
 		return false, err
 	}
-	w := &stride{Service: s, order: o, part: p, fence: p.fence()}
+	w := &stride{Service: s, order: o, part: p, fence: s.fence(p)}
 	if w.request, err = o.request(); err != nil {
 		return false, err
 	}

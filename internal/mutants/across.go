@@ -145,15 +145,15 @@ var acrossTenants = []mutant{
 	{
 		name: "a process that stood still writes what was undone meanwhile",
 		file: "tenantsync/plan.go",
-		old:  `with := w.closed(of.fence(), w.order.expires)`,
-		new:  `with := w.closed(of.fence()+"x", w.order.expires)`,
+		old:  `w.Service.fence(of).closed(w.order.expires)`,
+		new:  `w.fence.closed(w.order.expires)`,
 		test: []string{"-run", "TestUndoOfWhatAPausedProcessWrites/memory", "./tenantsync"},
 	},
 	{
 		name: "a process that stood still goes on for the rules that another follows",
 		file: "tenantsync/follow.go",
-		old:  `with = f.closed(fenceOf(f.at.Holder),`,
-		new:  `with = f.closed(fenceOf(f.me),`,
+		old:  `with = f.fenceOf(f.at.Holder).closed(`,
+		new:  `with = f.fenceOf(f.me).closed(`,
 		test: []string{"-run", "TestAPausedProcessFollows", "./tenantsync"},
 	},
 	{
