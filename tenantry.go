@@ -258,8 +258,8 @@ func (a *App) build(cursors *storage.Cursors, revocations *members.Revocations) 
 	a.tenants = tenants.New(tenants.Config{Commands: a.commands, Data: a.data, Directory: a.dir, Left: a.members.Left, Listing: listing, Partitions: partitions, Cursors: cursors,
 		Reserved: a.guard.Reserved, CrossTenant: cfg.CrossTenantRoles.Has})
 	a.syncs = tenantsync.New(tenantsync.Config{Store: a.store, Commands: a.commands, Entities: a.entities, Queue: tenantsync.Jobs(a.jobs), Orders: keeper("SYNC"), Parts: keeper("SYNC_TARGET"),
-		Pages: keeper("SYNC_PAGE"), Rules: keeper("SYNC_RULE"), Feed: keeper("SYNC_FEED"), Partitions: partitions, State: a.guard.Lookup, Active: a.tenants.Active, Auditor: a.audit, Log: cfg.Log, Now: cfg.Now})
-	failed = errors.Join(failed, a.jobs.Register(a.syncs.Kind()))
+		Pages: keeper("SYNC_PAGE"), Rules: keeper("SYNC_RULE"), Feed: keeper("SYNC_FEED"), Fences: keeper("SYNC_FENCE"), Partitions: partitions, State: a.guard.Lookup, Active: a.tenants.Active, Auditor: a.audit, Log: cfg.Log, Now: cfg.Now})
+	failed = errors.Join(failed, a.jobs.Register(a.syncs.Kinds()...))
 	a.settings, err = settings.New(settings.Config{Commands: a.commands, Data: a.data, Cursors: cursors, Groups: tenants.GroupsFor, State: a.guard.Lookup, Declaration: cfg.Settings,
 		Feed: a.tail, Observe: cfg.ObserveCache})
 	failed = errors.Join(failed, err)

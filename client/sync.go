@@ -179,8 +179,10 @@ type SyncRule struct {
 	Prefix            string      `json:"prefix"`
 	OnConflict        string      `json:"onConflict"`
 	Deletes           bool        `json:"deletes"`
-	SyncID            string      `json:"syncId"` // in the answer to adding it: the sync that brings its targets in step
-	Behind            []SyncError `json:"behind"` // targets that could not be written to
+	SyncID            string      `json:"syncId"`  // the last sync that brings its targets in step
+	Code              string      `json:"code"`    // why the rule stands still; "" where it doesn't
+	Message           string      `json:"message"` // and in words
+	Behind            []SyncError `json:"behind"`  // targets that could not be written to
 	Errors            []SyncError `json:"errors"`
 	CreatedAt         time.Time   `json:"createdAt"`
 	CreatedBy         string      `json:"createdBy"`

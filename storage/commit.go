@@ -221,6 +221,13 @@ func (k Keeper) Remove(r Row) SystemWrite {
 	return w
 }
 
+// Absent returns the write that is nothing but the condition that there is no such row.
+func (k Keeper) Absent(r Row) SystemWrite {
+	w := k.Delete(r)
+	w.write.If = driver.Condition{Kind: driver.IfAbsent}
+	return w
+}
+
 func (k Keeper) record(r Row, version int64) *record.Record {
 	return &record.Record{PK: k.pk(r.Owner), SK: r.SK, Version: version, TTL: r.Expires, Attributes: r.Value}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/tenantry/tenantry/command"
@@ -137,7 +138,7 @@ func (w *stride) sideBySide(ctx context.Context, turn []int, items []item, curre
 		}
 		working.Go(func() {
 			defer func() { <-w.writing }()
-			err := w.writeOne(ctx, items[i], current[i], copied[i])
+			err := w.writeOne(ctx, i, items[i], current[i], copied[i])
 			mu.Lock()
 			defer mu.Unlock()
 			switch {
@@ -148,7 +149,7 @@ func (w *stride) sideBySide(ctx context.Context, turn []int, items []item, curre
 				cancel()
 			default:
 				e := fault.As(err)
-				failures[i] = Failure{ID: idIn(w.order.EntityType, w.into.Scope().Tenant(), items[i]), Code: e.Code, Message: e.Msg}
+				failures[i] = Failure{ID: idIn(w.order.EntityType, w.into.Scope().Tenant(), items[i]), Code: e.Code, Message: shortened(e.Msg)}
 			}
 		})
 	}
@@ -157,6 +158,16 @@ func (w *stride) sideBySide(ctx context.Context, turn []int, items []item, curre
 		failed = ctx.Err()
 	}
 	return failed
+}
+
+// maxMessage bounds what is kept of why an item failed, in bytes: a page has a hundred items, and an application's check names as many fields as it likes.
+const maxMessage = 500
+
+func shortened(message string) string {
+	if len(message) <= maxMessage {
+		return message
+	}
+	return strings.ToValidUTF8(message[:maxMessage], "") + "…"
 }
 
 // passing reports whether what a write failed with is no property of its record.
@@ -169,9 +180,10 @@ func passing(err error) bool {
 }
 
 // current returns the states of the target's records that items change. For those that the plan didn't find nothing is read: that they are
-// not there is a condition of the write.
+// not there is a condition of the write, which in common does not cover what older services write.
 func (w *stride) current(ctx context.Context, items []item) ([]*record.Record, error) {
-	return w.some(ctx, w.into, items, func(it item) bool { return it.writes() && it.At > 0 })
+	common := w.into.Scope().Tenant().IsCommon()
+	return w.some(ctx, w.into, items, func(it item) bool { return it.writes() && (it.At > 0 || common) })
 }
 
 // copied returns the states of the source's records that items copy, at whatever version they are; none in an undo.
@@ -204,8 +216,8 @@ func (w *stride) some(ctx context.Context, v storage.View, items []item, wanted 
 	return all, nil
 }
 
-// writeOne writes an item over current, from copied. It returns nil where an earlier step did that.
-func (w *stride) writeOne(ctx context.Context, it item, current, copied *record.Record) error {
+// writeOne writes the nth of several items over current, from copied. It returns nil where an earlier step did that.
+func (w *stride) writeOne(ctx context.Context, n int, it item, current, copied *record.Record) error {
 	key, err := w.key(w.into, it.Partition, it.SK)
 	if err != nil {
 		return err
@@ -220,10 +232,10 @@ func (w *stride) writeOne(ctx context.Context, it item, current, copied *record.
 	tried := false
 	_, err = w.cfg.Commands.Together(ctx, w.scopeFor(it, next, copied), func(ctx context.Context) (command.Plan, error) {
 		if tried {
-			return command.Plan{}, w.refused(ctx, it, key)
+			return command.Plan{}, w.refused(ctx, n, it, key)
 		}
 		tried = true
-		return command.Plan{Steps: []command.Step{{Key: key, Current: current, Next: next}}}, nil
+		return command.Plan{Steps: []command.Step{{Key: key, Current: current, Next: next}}, System: []storage.SystemWrite{w.fence.open(n)}}, nil
 	}, command.Async())
 	return ignore(err)
 }
@@ -242,8 +254,11 @@ func version(r *record.Record) int64 {
 	return r.Version
 }
 
-// refused says why the write of an item met a conflict.
-func (w *stride) refused(ctx context.Context, it item, key record.Key) error {
+// refused says why the write of the nth of several items met a conflict.
+func (w *stride) refused(ctx context.Context, n int, it item, key record.Key) error {
+	if err := w.fence.check(ctx, n); err != nil {
+		return err
+	}
 	now, err := w.into.Get(ctx, key)
 	if err != nil {
 		return err

@@ -62,6 +62,9 @@ const (
 	byRule = "sync by rule "
 )
 
+// ours reports whether this package wrote a version. Its request ID alone doesn't say so: callers choose theirs.
+func ours(r *record.Record) bool { return isCopy(r) || r.Source == byUndo }
+
 // isCopy reports whether a sync wrote the version.
 func isCopy(r *record.Record) bool { return r.Source == bySync || strings.HasPrefix(r.Source, byRule) }
 

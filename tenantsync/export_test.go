@@ -25,9 +25,12 @@ func (f Follower) Look(ctx context.Context) error {
 	return err
 }
 
+// Release ends the process.
+func (f Follower) Release(ctx context.Context) { f.f.release(ctx) }
+
 // Wait has the process believe that time has passed since it last looked.
 func (f Follower) Wait(d time.Duration) {
-	f.f.since = f.f.since.Add(-d)
+	f.f.since, f.f.due = f.f.since.Add(-d), f.f.due.Add(-d)
 	for at, since := range f.f.healed {
 		f.f.healed[at] = since.Add(-d)
 	}

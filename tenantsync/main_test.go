@@ -2,6 +2,7 @@ package tenantsync_test
 
 import (
 	"context"
+	"log/slog"
 	"slices"
 	"strings"
 	"sync"
@@ -18,12 +19,46 @@ import (
 	"github.com/tenantry/tenantry/record"
 	"github.com/tenantry/tenantry/storage"
 	"github.com/tenantry/tenantry/storage/driver"
+	"github.com/tenantry/tenantry/storage/dynamodb"
+	"github.com/tenantry/tenantry/storage/dynamodb/dynamodbtest"
 	"github.com/tenantry/tenantry/storage/memory"
+	"github.com/tenantry/tenantry/storage/postgres"
+	"github.com/tenantry/tenantry/storage/postgres/postgrestest"
+	"github.com/tenantry/tenantry/storage/sqlite"
 	"github.com/tenantry/tenantry/tenant"
 	"github.com/tenantry/tenantry/tenantsync"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(dynamodbtest.Main(served{m})) }
+
+type served struct{ dynamodbtest.TestingM }
+
+func (s served) Run() int {
+	defer postgrestest.Stop()
+	return s.TestingM.Run()
+}
+
+// engines make a new store of each engine.
+var engines = map[string]func(testing.TB) driver.Source{
+	"memory":   func(testing.TB) driver.Source { return memory.New() },
+	"sqlite":   func(t testing.TB) driver.Source { return sqlite.At(t.TempDir()) },
+	"postgres": func(t testing.TB) driver.Source { return postgres.At(postgrestest.New(t), postgres.Options{}) },
+	"dynamodb": func(t testing.TB) driver.Source {
+		srv := dynamodbtest.New(t)
+		cfg := dynamodb.Config{Prefix: srv.Prefix, Endpoint: srv.Endpoint, Region: srv.Region, Credentials: srv.Credentials, Log: slog.New(slog.DiscardHandler)}
+		if _, err := dynamodb.CreateTables(t.Context(), cfg, product.String()); err != nil {
+			t.Fatal(err)
+		}
+		return dynamodb.At(cfg)
+	},
+}
+
+// eachEngine runs a test on a new store of each engine.
+func eachEngine(t *testing.T, test func(t *testing.T, src driver.Source)) {
+	for name, source := range engines {
+		t.Run(name, func(t *testing.T) { test(t, source(t)) })
+	}
+}
 
 var product = record.MustEntityType("PRODUCT")
 
@@ -37,6 +72,7 @@ type world struct {
 
 	mu     sync.Mutex
 	states map[string]guard.State
+	orders []string // to be spread
 	queued []tenantsync.Task
 	scopes map[tenantsync.Task]scope.Scope
 }
@@ -61,8 +97,8 @@ func worldOn(t testing.TB, src driver.Source, clock *worldtest.Clock, types ...e
 
 // process returns a Service that knows nothing but what the store holds.
 func (w *world) process() *tenantsync.Service {
-	s := tenantsync.New(tenantsync.Config{Store: w.Store, Commands: w.Commands, Entities: w.Entities, Queue: w, Orders: w.Keeper("SYNC"), Parts: w.Keeper("SYNC_TARGET"),
-		Pages: w.Keeper("SYNC_PAGE"), Rules: w.Keeper("SYNC_RULE"), Feed: w.Keeper("SYNC_FEED"), Partitions: w.Keeper("PARTITIONS"), State: w.state, Active: w.active, Auditor: &w.crossed, Now: w.clock.Now})
+	s := tenantsync.New(tenantsync.Config{Store: w.Store, Commands: w.Commands, Entities: w.Entities, Queue: queue{w}, Orders: w.Keeper("SYNC"), Parts: w.Keeper("SYNC_TARGET"),
+		Pages: w.Keeper("SYNC_PAGE"), Rules: w.Keeper("SYNC_RULE"), Feed: w.Keeper("SYNC_FEED"), Fences: w.Keeper("SYNC_FENCE"), Partitions: w.Keeper("PARTITIONS"), State: w.state, Active: w.active, Auditor: &w.crossed, Now: w.clock.Now})
 	tenantsync.SetPages(s, 2, 2)
 	return s
 }
@@ -94,19 +130,48 @@ func (w *world) active(context.Context, scope.System) (codes []tenant.Code, err 
 	return codes, nil
 }
 
-// Enqueue implements tenantsync.Queue: run does what is queued.
-func (w *world) Enqueue(_ context.Context, sc scope.Scope, sync string) error {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	t := tenantsync.Task{Sync: sync, Target: sc.Tenant()}
-	if w.scopes[t] = sc; !slices.Contains(w.queued, t) {
-		w.queued = append(w.queued, t)
+// queue is the world's queue: run does what is queued.
+type queue struct{ *world }
+
+// Spread implements tenantsync.Queue.
+func (q queue) Spread(_ context.Context, sc scope.Scope, sync string) ([]storage.SystemWrite, error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if !sc.Tenant().IsCommon() {
+		q.Errorf("an order is spread in %s", sc.Tenant())
 	}
-	return nil
+	q.orders = append(q.orders, sync)
+	return nil, nil
 }
 
-// next takes a task from the queue.
+// Task implements tenantsync.Queue.
+func (q queue) Task(_ context.Context, sc scope.Scope, sync string) ([]storage.SystemWrite, error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	t := tenantsync.Task{Sync: sync, Target: sc.Tenant()}
+	if q.scopes[t] = sc; !slices.Contains(q.queued, t) {
+		q.queued = append(q.queued, t)
+	}
+	return nil, nil
+}
+
+// ordered takes an order from the queue that is to be spread.
+func (w *world) ordered() (id string, ok bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if len(w.orders) == 0 {
+		return "", false
+	}
+	id, w.orders = w.orders[0], w.orders[1:]
+	return id, true
+}
+
+// next takes a task from the queue, when all orders are spread.
 func (w *world) next() (t tenantsync.Task, sc scope.Scope, ok bool) {
+	w.Helper()
+	for id, ok := w.ordered(); ok; id, ok = w.ordered() {
+		w.must(w.Service.Spread(w.Context(), id))
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if len(w.queued) == 0 {

@@ -5,12 +5,16 @@ import (
 	"slices"
 
 	"github.com/danielgtaylor/huma/v2"
+	"github.com/go-json-experiment/json"
 
 	"github.com/tenantry/tenantry/fault"
 	"github.com/tenantry/tenantry/record"
 )
 
-const maxMapped = 100 // members that one rule of a mapping names
+const (
+	maxMapped  = 100      // members that one rule of a mapping names
+	maxMapping = 64 << 10 // bytes of a mapping as JSON
+)
 
 // Mapping says how the attributes of the source become those of a copy, by the members of the outermost object: Omit, then Rename, then
 // Set, then Keep. The zero Mapping copies them as they are.
@@ -58,6 +62,8 @@ func (m Mapping) check() (problems []fault.Field) {
 	}
 	if _, err := record.Attributes(m.Set).Canonical(); err != nil {
 		problems = append(problems, fault.Field{Field: "mapping.set", Problem: "is not a JSON object that attributes can hold"})
+	} else if text, err := json.Marshal(m); err != nil || len(text) > maxMapping {
+		problems = append(problems, fault.Field{Field: "mapping", Problem: "is JSON of 65536 bytes at most"})
 	}
 	return problems
 }

@@ -31,11 +31,6 @@ type (
 		Body
 		Copies bool `json:"copies,omitzero" doc:"copy on what a sync wrote in the source too; false by default"`
 	}
-	// AddedRule is a rule with the sync that brings its targets in step.
-	AddedRule struct {
-		Rule
-		SyncID string `json:"syncId"`
-	}
 	// Began is the answer to an order.
 	Began struct {
 		ID string `json:"id"`
@@ -63,7 +58,7 @@ func (rs *Routes) Operations() []route.Operation {
 			Answers: map[int]any{200: Page[Item]{}}, Errors: []fault.Code{fault.NotFound, fault.InvalidCursor}},
 		{ID: "streamSync", Method: "GET", Path: one + "/events", Summary: "Follow where a sync stands: events progress, and done when it is not worked on any more", Streams: true, Handle: rs.follow,
 			Answers: map[int]any{200: ""}, Errors: unknown[:1]},
-		{ID: "addSyncRule", Method: "POST", Path: rules, Summary: "Keep targets in step with a source from now on, after a sync", Handle: rs.addRule, Body: RuleBody{}, Answers: map[int]any{201: AddedRule{}}, Errors: unknown},
+		{ID: "addSyncRule", Method: "POST", Path: rules, Summary: "Keep targets in step with a source from now on, after a sync", Handle: rs.addRule, Body: RuleBody{}, Answers: map[int]any{201: Rule{}}, Errors: unknown},
 		{ID: "listSyncRules", Method: "GET", Path: rules, Summary: "List the rules", Handle: rs.listRules, Answers: map[int]any{200: Page[Rule]{}}},
 		{ID: "getSyncRule", Method: "GET", Path: rules + "/{id}", Summary: "Read a rule, and which of its targets are behind", Handle: rs.getRule, Answers: map[int]any{200: Rule{}}, Errors: unknown[:1]},
 		{ID: "removeSyncRule", Method: "DELETE", Path: rules + "/{id}", Summary: "End a rule; what it has copied stays", Handle: rs.removeRule, Answers: map[int]any{200: Began{}}, Errors: unknown},
@@ -176,7 +171,7 @@ func (rs *Routes) addRule(ctx context.Context, c *route.Call) (route.Answer, err
 	if b.Copies && b.WithoutCopies {
 		return route.Answer{}, fault.Invalid("tenantsync", fault.Field{Field: "copies, withoutCopies", Problem: "contradict each other; a rule leaves copies out unless copies is true"})
 	}
-	id, sync, err := rs.Syncs.AddRule(ctx, c.Grant.System, r, RuleOptions{Copies: b.Copies})
+	id, _, err := rs.Syncs.AddRule(ctx, c.Grant.System, r, RuleOptions{Copies: b.Copies})
 	if err != nil {
 		return route.Answer{}, err
 	}
@@ -184,7 +179,7 @@ func (rs *Routes) addRule(ctx context.Context, c *route.Call) (route.Answer, err
 	if err != nil {
 		return route.Answer{}, err
 	}
-	added, err := route.JSON(http.StatusCreated, AddedRule{rule, sync})
+	added, err := route.JSON(http.StatusCreated, rule)
 	added.Location = "/api/admin/sync-rules/" + id
 	return added, err
 }

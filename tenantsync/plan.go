@@ -29,7 +29,10 @@ func (w *stride) plan(ctx context.Context) error {
 		return err
 	}
 	found, err := look(ctx, recs)
-	if err != nil {
+	if err == nil {
+		err = w.sourceIsThere(ctx) // and was, when it was read: nothing was gone because all was
+	}
+	if err != nil || w.part.Code != "" {
 		return err
 	}
 	done := false
@@ -142,36 +145,52 @@ func (w *stride) compare(ctx context.Context, recs []*record.Record) (found find
 }
 
 // planBack plans the way back over some pages of the sync that is undone, its last page first: of what it wrote, the last is taken back
-// first. The pages that it was at when it was cancelled may be written in part.
+// first. Those pages of it that no step noted may be written in part.
 func (w *stride) planBack(ctx context.Context) error {
 	task := Task{w.order.Undoes, w.part.task.Target}
-	of, err := w.Service.part(ctx, task)
-	if err != nil {
-		return err
-	}
-	left := 0
-	if of != nil {
-		left = min(of.Next+w.stepPages, of.Pages) - w.part.Place.Back
+	at := &w.part.Place
+	if !at.Begun {
+		return w.beginBack(ctx, task)
 	}
 	var found findings
-	for range min(left, w.stepPages) {
-		left--
-		before := ""
-		if left > 0 {
-			if before, err = w.digestOf(ctx, task, left-1); err != nil {
+	for range min(at.Left, w.stepPages) {
+		at.Left--
+		before, err := "", error(nil)
+		if at.Left > 0 {
+			if before, err = w.digestOf(ctx, task, at.Left-1); err != nil {
 				return err
 			}
 		}
-		pg, err := w.page(ctx, task, left, before)
+		pg, err := w.page(ctx, task, at.Left, before)
 		if err != nil {
 			return err
 		}
 		if err := w.back(ctx, pg.items, &found); err != nil {
 			return err
 		}
-		w.part.Place.Back++
 	}
-	return w.planned(ctx, found, left <= 0)
+	return w.planned(ctx, found, at.Left == 0)
+}
+
+// beginBack sees to it that a step of the task that is undone, which stands still in some process, writes nothing any more, and notes which pages it may
+// have written.
+func (w *stride) beginBack(ctx context.Context, task Task) error {
+	of, err := w.Service.part(ctx, task)
+	if err != nil {
+		return err
+	}
+	w.part.Place.Begun = true
+	if of == nil {
+		return w.planned(ctx, findings{}, true)
+	}
+	w.part.Place.Left = min(of.Next+w.stepPages, of.Pages)
+	with := w.Service.fence(of).closed(w.order.expires)
+	of.Fenced++
+	row, err := w.partRow(of)
+	if err != nil {
+		return err
+	}
+	return w.savePart(ctx, w.part, append(with, row)...)
 }
 
 // back adds what takes back those of items that were written.
@@ -221,7 +240,7 @@ func (w *stride) wrote(ctx context.Context, it item, now *record.Record, sync st
 			return false, err
 		}
 	}
-	return made != nil && made.RequestID == sync, nil
+	return made != nil && made.RequestID == sync && ours(made), nil
 }
 
 // digestOf returns the digest of a task's plan up to a page.

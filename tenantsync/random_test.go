@@ -112,10 +112,10 @@ type outcome struct {
 }
 
 // live has a history happen, with the deaths or without, and returns what it led to. What must hold on the way is checked.
-func live(t *testing.T, rt *rapid.T, h history, mortals bool) outcome {
+func live(t *testing.T, rt rapid.TB, store driver.Source, h history, mortals bool) outcome {
 	l := &life{}
 	l.left.Store(immortal)
-	w := worldOn(t, worldtest.Wrapped(memory.New(), func(e driver.Engine) driver.Engine { return mortal{e, l} }), worldtest.NewClock(time.Date(2090, 3, 4, 5, 6, 7, 0, time.UTC)))
+	w := worldOn(t, worldtest.Wrapped(store, func(e driver.Engine) driver.Engine { return mortal{e, l} }), worldtest.NewClock(time.Date(2090, 3, 4, 5, 6, 7, 0, time.UTC)))
 	defer w.Close()
 	deaths := h.Deaths
 	if !mortals {
@@ -214,27 +214,40 @@ func (w *world) contents() map[string]map[string]string {
 // survive does what is queued, each step by a new process; those that deaths name die at a commit, and are followed by another.
 func (w *world) survive(l *life, deaths []death) []death {
 	w.Helper()
+	for id, ok := w.ordered(); ok; id, ok = w.ordered() {
+		for done := false; !done; {
+			deaths, done = w.mortally(l, deaths, func() error { return w.process().Spread(w.Context(), id) })
+		}
+	}
 	for task, sc, ok := w.next(); ok; task, sc, ok = w.next() {
-		for {
-			mortal := len(deaths) > 0
-			if mortal {
-				l.after.Store(deaths[0].After)
-				l.left.Store(deaths[0].At)
-			}
-			more, err := w.process().Step(w.Context(), sc, task.Sync)
-			died := l.left.Swap(immortal) < 0
-			if died {
-				deaths = deaths[1:]
-			}
-			if err != nil && !died {
-				w.Fatal(err)
-			}
-			if err == nil && !more {
-				break
-			}
+		for more := true; more; {
+			var done bool
+			deaths, done = w.mortally(l, deaths, func() (err error) {
+				more, err = w.process().Step(w.Context(), sc, task.Sync)
+				return err
+			})
+			more = more || !done
 		}
 	}
 	return deaths
+}
+
+// mortally does what a process does, which dies as the first of deaths says, and returns those that are left, and whether it was done.
+func (w *world) mortally(l *life, deaths []death, do func() error) ([]death, bool) {
+	w.Helper()
+	if len(deaths) > 0 {
+		l.after.Store(deaths[0].After)
+		l.left.Store(deaths[0].At)
+	}
+	err := do()
+	died := l.left.Swap(immortal) < 0
+	if died {
+		deaths = deaths[1:]
+	}
+	if err != nil && !died {
+		w.Fatal(err)
+	}
+	return deaths, err == nil
 }
 
 // expected is what the tenants say after r, by a reading of the documentation that shares nothing with the code.
@@ -279,13 +292,33 @@ func TestRandomWorlds(t *testing.T) {
 	for range rounds {
 		rapid.Check(t, func(rt *rapid.T) {
 			h := drawHistory(rt)
-			if diff := cmp.Diff(live(t, rt, h, false), live(t, rt, h, true)); diff != "" {
+			if diff := cmp.Diff(live(t, rt, memory.New(), h, false), live(t, rt, memory.New(), h, true)); diff != "" {
 				rt.Fatalf("with deaths it is another:\n%s", diff)
 			}
 			lived++
 		})
 	}
 	t.Logf("measured: %d random worlds with syncs that die at commits: applied is planned, undone is before", lived)
+}
+
+// TestRandomWorldsOnEngines lives a few histories on each engine: what the memory engine leads to. With TENANTRY_LONG_RUN set it lives twenty times as many.
+func TestRandomWorldsOnEngines(t *testing.T) {
+	worlds := map[string]int{"sqlite": 5, "postgres": 5, "dynamodb": 2}
+	histories := rapid.Custom(drawHistory)
+	for name, n := range worlds {
+		if os.Getenv("TENANTRY_LONG_RUN") != "" {
+			n *= 20
+		}
+		t.Run(name, func(t *testing.T) {
+			for seed := range n {
+				h := histories.Example(seed)
+				if diff := cmp.Diff(live(t, t, memory.New(), h, false), live(t, t, engines[name](t), h, true)); diff != "" {
+					t.Fatalf("history %d is another than in memory:\n%s", seed, diff)
+				}
+			}
+			t.Logf("measured: %d random worlds on %s with syncs that die at commits", n, name)
+		})
+	}
 }
 
 // refusing is an engine that takes no commands while it is told so.
@@ -312,7 +345,7 @@ func TestGivesUp(t *testing.T) {
 	w.must(err)
 	_, sc, _ := w.next()
 	refuse.Store(true)
-	kind, payload := w.Kind(), w.Attributes(`{"sync":"`+id+`"}`)
+	kind, payload := w.Kinds()[0], w.Attributes(`{"sync":"`+id+`"}`)
 	if err := kind.Run(w.Context(), sc, jobs.Job{Payload: payload, Attempts: 1}); fault.CodeOf(err) != fault.Unavailable {
 		t.Errorf("the first attempt: %v", err)
 	}

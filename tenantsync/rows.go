@@ -25,21 +25,31 @@ import (
 // owner owns the rows of syncs: they are the system's own.
 const owner = "common"
 
-// atOnce is how many rows are written or listed at a time: a commit may carry conditions beside them.
-const atOnce = driver.MaxBatch / 2
+// Rows that are written together, beside which a commit may carry conditions, and that are read together.
+const (
+	writtenAtOnce = driver.MaxBatch / 2
+	readAtOnce    = 500
+)
 
 // order is what was ordered: the row of a sync.
 type order struct {
 	Body
 	ID        string      `json:"-"`
 	Undoes    string      `json:"undoes,omitzero"` // the sync that this one takes back
+	Rule      string      `json:"rule,omitzero"`   // the rule whose targets it brings in step
 	Born      int64       `json:"born,omitzero"`   // when the source was created, as Unix time
 	By        actor       `json:"by"`
 	CreatedAt record.Time `json:"createdAt"`
 	Applied   record.Time `json:"applied,omitzero"` // when applying was ordered, what copies give as syncedAt; zero before
 	Cancelled bool        `json:"cancelled,omitzero"`
+	Spread    *spread     `json:"spread,omitzero"` // nil once all targets are worked on
 
 	version, expires int64
+}
+
+// spread is how far an order has come to its targets, in the order of their codes.
+type spread struct {
+	After string `json:"after,omitzero"` // the last target that is worked on
 }
 
 // actor is who ordered a sync, in whose name its tasks act.
@@ -71,7 +81,7 @@ const (
 	applied phase = "applied"
 )
 
-// part is the row of one target of a sync.
+// part is the row of one target of a sync. That of a target of a rule has no more than the first three of its fields; with a Code the target is behind.
 type part struct {
 	Born    int64      `json:"born,omitzero"` // when the target was created, as Unix time
 	Phase   phase      `json:"phase,omitzero"`
@@ -88,6 +98,8 @@ type part struct {
 
 	Errors []Failure `json:"errors,omitempty"` // the first of them
 
+	Fenced int64 `json:"fenced,omitzero"` // how often its fence was closed
+
 	task             Task
 	version, expires int64
 }
@@ -97,7 +109,9 @@ type place struct {
 	Compare   bool   `json:"compare,omitzero"`   // the second pass
 	Partition string `json:"partition,omitzero"` // segments after the tenant; "" for the plain one
 	After     string `json:"after,omitzero"`     // the last sort key
-	Back      int    `json:"back,omitzero"`      // of an undo: how many pages of the other sync, from its last, are looked at
+
+	Begun bool `json:"begun,omitzero"` // of an undo: the other sync writes no more
+	Left  int  `json:"left,omitzero"`  // of an undo that has begun: how many pages of the other sync are not looked at, of which the last is next
 }
 
 // maxErrors is how many failures a part names.
@@ -164,7 +178,8 @@ func lost(err error) bool {
 	return ok
 }
 
-func (s *Service) saveOrder(ctx context.Context, o *order) error {
+// saveOrder writes an order and what goes with it, all or none. It fails with *driver.Conflict where another was first.
+func (s *Service) saveOrder(ctx context.Context, o *order, with ...storage.SystemWrite) error {
 	sk, err := newestFirst(o.ID)
 	if err != nil {
 		return err
@@ -173,7 +188,8 @@ func (s *Service) saveOrder(ctx context.Context, o *order) error {
 	if err != nil {
 		return err
 	}
-	if err := s.cfg.Orders.CommitUnpaused(ctx, s.cfg.Orders.Put(storage.Row{Owner: owner, SK: sk, Version: o.version, Expires: o.expires, Value: value})); err != nil {
+	row := storage.Row{Owner: owner, SK: sk, Version: o.version, Expires: o.expires, Value: value}
+	if err := s.cfg.Orders.CommitUnpaused(ctx, append(with, s.cfg.Orders.Put(row))...); err != nil {
 		return err
 	}
 	o.version++
@@ -224,10 +240,11 @@ func (s *Service) whole(ctx context.Context, id string) (*order, []*part, error)
 	return o, parts, nil
 }
 
+// parts reads the parts of a sync, or of a rule, ordered by tenant code.
 func (s *Service) parts(ctx context.Context, id string) (parts []*part, err error) {
 	prefix := id + record.Separator
 	for after := ""; ; {
-		rows, err := s.cfg.Parts.List(ctx, owner, prefix, after, atOnce)
+		rows, err := s.cfg.Parts.List(ctx, owner, prefix, after, readAtOnce)
 		if err != nil {
 			return nil, err
 		}
@@ -242,7 +259,7 @@ func (s *Service) parts(ctx context.Context, id string) (parts []*part, err erro
 			}
 			parts, after = append(parts, p), row.SK
 		}
-		if len(rows) < atOnce {
+		if len(rows) < readAtOnce {
 			return parts, nil
 		}
 	}

@@ -3,12 +3,12 @@ package tenantsync
 import (
 	"context"
 	"errors"
-	"maps"
 	"slices"
 
 	"github.com/oklog/ulid/v2"
 
 	"github.com/tenantry/tenantry/fault"
+	"github.com/tenantry/tenantry/guard"
 	"github.com/tenantry/tenantry/internal/scope"
 	"github.com/tenantry/tenantry/record"
 	"github.com/tenantry/tenantry/storage"
@@ -18,7 +18,8 @@ import (
 // MaxRules bounds how many rules there are.
 const MaxRules = 100
 
-// Rule keeps targets in step with a source: what changes there is copied within seconds, as a sync with the same Request would. What a sync
+// Rule keeps targets in step with a source: what changes there is copied within seconds, as a sync with the same Request would. A target begins
+// with a sync of the whole: each when the rule is added and, where the targets are all active tenants, one that is created or resumed later. What a sync
 // wrote in the source is left out, or is copied on without passing a rule twice or going back to where it came from, so that rules in a
 // circle end.
 type Rule struct {
@@ -26,6 +27,9 @@ type Rule struct {
 	Body
 	CreatedAt record.Time `json:"createdAt"`
 	CreatedBy string      `json:"createdBy"`
+	SyncID    string      `json:"syncId" doc:"the last sync of the whole that brings targets in step"`
+	Code      fault.Code  `json:"code,omitempty" doc:"why the rule stands still; absent where it doesn't"`
+	Message   string      `json:"message,omitempty"`
 	Behind    []Behind    `json:"behind,omitempty" doc:"targets that could not be written to, and are synced as a whole once they can"`
 	Errors    []Error     `json:"errors,omitempty" doc:"the last 20 records that could not be copied"`
 }
@@ -37,13 +41,14 @@ type Behind struct {
 	Message    string     `json:"message"`
 }
 
-// ruleRow is how a rule is kept.
+// ruleRow is how a rule is kept. For each target that follows it, or is behind, there is a part beside it.
 type ruleRow struct {
 	Body
-	By        actor              `json:"by"`
-	CreatedAt record.Time        `json:"createdAt"`
-	Behind    map[string]Failure `json:"behind,omitempty"` // by tenant code; without an ID
-	Errors    []ruleError        `json:"errors,omitempty"`
+	By        actor       `json:"by"`
+	Born      int64       `json:"born,omitzero"` // when the source was created, as Unix time
+	CreatedAt record.Time `json:"createdAt"`
+	Sync      string      `json:"sync"` // the last one that was ordered to bring targets in step
+	Errors    []ruleError `json:"errors,omitempty"`
 
 	id      string
 	version int64
@@ -77,27 +82,21 @@ func (s *Service) AddRule(ctx context.Context, sys scope.System, r Request, o Ru
 	if err != nil {
 		return "", "", err
 	}
-	if _, err := s.check(ctx, r); err != nil {
+	source, err := s.check(ctx, r)
+	if err != nil {
 		return "", "", err
 	}
 	r.WithoutCopies = !o.Copies
-	row := &ruleRow{Body: r.body(), By: actorOf(sys.Actor()), CreatedAt: record.At(s.cfg.Now()), id: record.NewID()}
+	row := &ruleRow{Body: r.body(), By: actorOf(sys.Actor()), Born: born(source), CreatedAt: record.At(s.cfg.Now()), id: record.NewID(), request: r}
 	for {
-		err := s.insertRule(ctx, across, row)
-		if lost(err) {
-			continue
+		if err := s.insertRule(ctx, sys, across, row); !lost(err) {
+			return row.id, row.Sync, err
 		}
-		if err != nil {
-			return "", "", err
-		}
-		break
 	}
-	sync, err = s.Plan(ctx, sys, r, Order{Apply: true})
-	return row.id, sync, err
 }
 
-// insertRule writes a rule. The first one begins at the feed's end: what was there before is the sync's.
-func (s *Service) insertRule(ctx context.Context, across storage.Across, row *ruleRow) error {
+// insertRule writes a rule, and orders the sync that its targets begin with. The first rule begins at the feed's end: what was there before is the sync's.
+func (s *Service) insertRule(ctx context.Context, sys scope.System, across storage.Across, row *ruleRow) error {
 	at, err := s.cfg.Feed.Get(ctx, owner, feedSK)
 	if err != nil {
 		return err
@@ -109,9 +108,8 @@ func (s *Service) insertRule(ctx context.Context, across storage.Across, row *ru
 	if len(rules) >= MaxRules {
 		return fault.Invalid("tenantsync", fault.Field{Field: "rules", Problem: "are 100 at most; remove one"})
 	}
-	write, err := s.ruleWrite(row)
-	if err != nil || len(rules) > 0 && at.Version > 0 {
-		return errors.Join(err, s.cfg.Rules.CommitUnpaused(ctx, write))
+	if len(rules) > 0 && at.Version > 0 {
+		return s.syncWhole(ctx, sys, row, row.request)
 	}
 	end, err := across.End(ctx)
 	if err != nil {
@@ -121,7 +119,22 @@ func (s *Service) insertRule(ctx context.Context, across storage.Across, row *ru
 	if err != nil {
 		return err
 	}
-	return s.cfg.Rules.CommitUnpaused(ctx, write, begin)
+	return s.syncWhole(ctx, sys, row, row.request, begin)
+}
+
+// syncWhole writes a rule with the order of a sync of the whole as r asks for it, and what goes with them, all or none.
+func (s *Service) syncWhole(ctx context.Context, sys scope.System, row *ruleRow, r Request, with ...storage.SystemWrite) error {
+	o := s.newOrder(sys, r.body(), row.Born, Order{Apply: true})
+	o.Rule, row.Sync = row.id, o.ID
+	write, err := s.ruleWrite(row)
+	if err != nil {
+		return err
+	}
+	if err := s.begin(ctx, sys, o, append(with, write)...); err != nil {
+		return err
+	}
+	row.version++
+	return nil
 }
 
 func (s *Service) ruleWrite(r *ruleRow) (storage.SystemWrite, error) {
@@ -140,11 +153,47 @@ func (s *Service) RemoveRule(ctx context.Context, sys scope.System, id string) e
 	if err := sys.Note(ctx); err != nil {
 		return err
 	}
-	row, err := s.ruleOf(ctx, id)
-	if err != nil {
-		return err
+	_, missing := s.ruleOf(ctx, id)
+	if unless(missing, fault.NotFound) != nil {
+		return missing
 	}
-	return s.cfg.Rules.CommitUnpaused(ctx, s.cfg.Rules.Delete(storage.Row{Owner: owner, SK: row.id}))
+	if missing == nil {
+		if err := s.cfg.Rules.CommitUnpaused(ctx, s.cfg.Rules.Delete(storage.Row{Owner: owner, SK: id})); err != nil {
+			return err
+		}
+	} else if _, err := ulid.ParseStrict(id); err != nil {
+		return missing
+	}
+	lanes, err := s.parts(ctx, id) // also those of a rule whose removal ended here
+	for some := range slices.Chunk(lanes, writtenAtOnce) {
+		deletes := make([]storage.SystemWrite, len(some))
+		for i, lane := range some {
+			deletes[i] = s.cfg.Parts.Delete(storage.Row{Owner: owner, SK: lane.task.key()})
+		}
+		if err := s.cfg.Parts.CommitUnpaused(ctx, deletes...); err != nil {
+			return err
+		}
+	}
+	return errors.Join(missing, err)
+}
+
+// follows returns the writes that say that a target follows a rule from now on, or is behind for the reason for which p stands still; none where the
+// rule is gone.
+func (s *Service) follows(ctx context.Context, rule string, p *part) ([]storage.SystemWrite, error) {
+	if _, err := s.ruleOf(ctx, rule); err != nil {
+		return nil, unless(err, fault.NotFound)
+	}
+	t := Task{rule, p.task.Target}
+	lane, err := s.part(ctx, t)
+	if err != nil {
+		return nil, err
+	}
+	if lane == nil {
+		lane = &part{task: t}
+	}
+	lane.Born, lane.Code, lane.Message = p.Born, p.Code, p.Message
+	row, err := s.partRow(lane)
+	return []storage.SystemWrite{row}, err
 }
 
 // Rules returns the rules, in the order in which they were added.
@@ -158,7 +207,9 @@ func (s *Service) Rules(ctx context.Context, sys scope.System) ([]Rule, error) {
 	}
 	all := make([]Rule, len(rows))
 	for i, r := range rows {
-		all[i] = r.rule()
+		if all[i], err = s.rule(ctx, r); err != nil {
+			return nil, err
+		}
 	}
 	return all, nil
 }
@@ -172,7 +223,7 @@ func (s *Service) Rule(ctx context.Context, sys scope.System, id string) (Rule, 
 	if err != nil {
 		return Rule{}, err
 	}
-	return row.rule(), nil
+	return s.rule(ctx, row)
 }
 
 func (s *Service) ruleOf(ctx context.Context, id string) (*ruleRow, error) {
@@ -214,15 +265,38 @@ func readRule(row storage.Row) (*ruleRow, error) {
 	return r, err
 }
 
+// stands returns why a rule whose source is in a state stands still, nil where it doesn't.
+func (r *ruleRow) stands(source guard.State) *fault.Error {
+	switch {
+	case !source.Exists:
+		return fault.New(fault.NotFound, "tenantsync", "the source is gone")
+	case born(source) != r.Born:
+		return fault.New(fault.NotFound, "tenantsync", "the source is another tenant than the one that the rule was added for; remove the rule")
+	}
+	return nil
+}
+
 // rule returns r as it is shown.
-func (r *ruleRow) rule() Rule {
-	out := Rule{ID: r.id, Body: r.Body, CreatedAt: r.CreatedAt, CreatedBy: r.By.UserID}
-	for _, code := range slices.Sorted(maps.Keys(r.Behind)) {
-		f := r.Behind[code]
-		out.Behind = append(out.Behind, Behind{TenantCode: code, Code: f.Code, Message: f.Message})
+func (s *Service) rule(ctx context.Context, r *ruleRow) (Rule, error) {
+	out := Rule{ID: r.id, Body: r.Body, CreatedAt: r.CreatedAt, CreatedBy: r.By.UserID, SyncID: r.Sync}
+	source, err := s.cfg.State(ctx, r.request.Source)
+	if err != nil {
+		return Rule{}, err
+	}
+	if why := r.stands(source); why != nil {
+		out.Code, out.Message = why.Code, why.Msg
+	}
+	lanes, err := s.parts(ctx, r.id)
+	if err != nil {
+		return Rule{}, err
+	}
+	for _, lane := range lanes {
+		if lane.Code != "" {
+			out.Behind = append(out.Behind, Behind{TenantCode: lane.task.Target.String(), Code: lane.Code, Message: lane.Message})
+		}
 	}
 	for _, e := range r.Errors {
 		out.Errors = append(out.Errors, Error{TenantCode: e.Tenant, ID: e.ID, Code: e.Code, Message: e.Message})
 	}
-	return out
+	return out, nil
 }

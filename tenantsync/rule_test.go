@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -180,6 +181,149 @@ func TestTargetsLeftBehind(t *testing.T) {
 	}
 }
 
+// A rule for every tenant has those too that are created later, and those that were suspended meanwhile; one of another life is a new one.
+func TestTargetsThatComeLater(t *testing.T) {
+	w := newWorld(t)
+	w.set("delta", guard.State{Exists: true, Suspended: true})
+	w.put(w.acme, "1", `{}`)
+	w.rule(tenantsync.Request{Source: w.acme.Tenant(), All: true, EntityType: product}, tenantsync.RuleOptions{})
+	f := w.follower()
+	w.look(f)
+	w.set("charlie", guard.State{Exists: true, Suspended: true})
+	w.put(w.acme, "2", `{}`)
+	w.look(f)
+	if behind := w.rules()[0].Behind; len(behind) != 1 || behind[0].TenantCode != "charlie" || behind[0].Code != fault.TenantSuspended {
+		t.Errorf("behind are %+v", behind)
+	}
+	w.set("charlie", guard.State{Exists: true})
+	w.set("delta", guard.State{Exists: true})
+	w.set("echo", guard.State{Exists: true, Born: time.Unix(2_000_000_000, 0)})
+	f.Wait(time.Minute)
+	w.look(f)
+	w.run()
+	for _, code := range []string{"bravo", "charlie", "delta", "echo"} {
+		if got := w.content(code); len(got) != 2 {
+			t.Errorf("%s has %v", code, got)
+		}
+	}
+	if rule := w.rules()[0]; len(rule.Behind) != 0 {
+		t.Errorf("behind are %+v", rule.Behind)
+	}
+	w.put(w.acme, "3", `{}`)
+	w.look(f)
+	w.set("echo", guard.State{})
+	f.Wait(time.Minute)
+	w.look(f)
+	w.set("echo", guard.State{Exists: true, Born: time.Unix(2_000_000_100, 0)})
+	f.Wait(time.Minute)
+	syncs := w.syncs()
+	w.look(f)
+	w.run()
+	if got := w.syncs() - syncs; got != 1 || len(w.content("delta")) != 3 {
+		t.Errorf("%d syncs more; delta has %v", got, w.content("delta"))
+	}
+	w.set("echo", guard.State{Exists: true, Born: time.Unix(2_000_000_200, 0)})
+	f.Wait(time.Minute)
+	w.look(f)
+	w.run()
+	if got := w.syncs() - syncs; got != 2 || len(w.rules()[0].Behind) != 0 {
+		t.Errorf("%d syncs more for another life", got)
+	}
+}
+
+// syncs returns how many syncs there are.
+func (w *world) syncs() int {
+	w.Helper()
+	page, err := w.List(w.Context(), w.sys(), 100, "")
+	w.must(err)
+	return len(page.Items)
+}
+
+// A rule that names a tenant is for the tenant that there was, and one of which the source is gone, or another, stands still; other rules do not.
+func TestRulesOfAnotherLife(t *testing.T) {
+	born := time.Unix(2_000_000_000, 0)
+	w := newWorld(t)
+	w.set("bravo", guard.State{Exists: true, Born: born})
+	w.set("delta", guard.State{Exists: true, Born: born})
+	w.rule(w.request("bravo", "charlie"), tenantsync.RuleOptions{})
+	r := w.request("charlie")
+	r.Source = worldtest.Code("delta")
+	of := w.rule(r, tenantsync.RuleOptions{})
+	f := w.follower()
+	w.look(f)
+	w.set("bravo", guard.State{Exists: true, Born: born.Add(time.Hour)})
+	w.set("charlie", guard.State{Exists: true, Suspended: true})
+	for _, life := range []guard.State{{}, {Exists: true, Born: born.Add(time.Hour)}} {
+		w.set("delta", life)
+		w.put(worldtest.Scope("delta"), "d", `{"of":"another"}`)
+		w.put(w.acme, "1", `{}`)
+		w.look(f)
+		f.Wait(time.Minute)
+	}
+	w.set("charlie", guard.State{Exists: true})
+	for range 2 {
+		f.Wait(time.Minute)
+		w.look(f)
+		w.run()
+	}
+	if got := w.content("bravo"); len(got) != 0 {
+		t.Errorf("bravo has %v", got)
+	}
+	if got := w.content("charlie"); len(got) != 1 || got["PRODUCT#charlie#1"] == "" {
+		t.Errorf("charlie has %v", got)
+	}
+	rule, err := w.Rule(w.Context(), w.sys(), of)
+	if err != nil || rule.Code != fault.NotFound {
+		t.Errorf("%+v, %v", rule, err)
+	}
+}
+
+// While a process copies to many targets it says that it follows, and no entry of the audit log grows with their number.
+func TestRuleForManyTargets(t *testing.T) {
+	var f tenantsync.Follower
+	var said atomic.Int64
+	store := worldtest.Wrapped(memory.New(), func(e driver.Engine) driver.Engine { return slow{e, &f, &said} })
+	w := worldOn(t, store, worldtest.NewClock(time.Date(2090, 3, 4, 5, 6, 7, 0, time.UTC)))
+	w.many(150)
+	w.rule(tenantsync.Request{Source: w.acme.Tenant(), All: true, EntityType: product}, tenantsync.RuleOptions{})
+	f = w.follower()
+	w.look(f)
+	w.put(w.acme, "1", `{}`)
+	said.Store(0)
+	w.must(f.Look(w.Context()))
+	if got := said.Load(); got < 152 || len(w.content("many-0149")) != 1 {
+		t.Errorf("it said %d times that it follows", got)
+	}
+	for _, e := range w.crossed.named("acme") {
+		if len(e.Tenants) > 102 {
+			t.Errorf("an entry names %d tenants", len(e.Tenants))
+		}
+	}
+	w.must(w.RemoveRule(w.Context(), w.sys(), w.rules()[0].ID))
+	for _, row := range w.Rows(driver.System) {
+		if row.PK == "SYNC_TARGET#common" && row.TTL == 0 {
+			t.Fatalf("the rule left %s", row.SK)
+		}
+	}
+}
+
+// slow is an engine on which a copy takes two seconds by a follower's clock. It counts how often somebody says that he follows.
+type slow struct {
+	driver.Engine
+	f    *tenantsync.Follower
+	said *atomic.Int64
+}
+
+func (s slow) Commit(ctx context.Context, b driver.Batch) (driver.Position, error) {
+	switch first := b.Writes[0]; {
+	case first.Record.PK == "SYNC_FEED#common":
+		s.said.Add(1)
+	case first.Collection == driver.Command && first.Record.Source != "test":
+		s.f.Wait(2 * time.Second)
+	}
+	return s.Engine.Commit(ctx, b)
+}
+
 // Of two processes one follows, until it gives no sign of life; what it left undone is done by the other.
 func TestOneProcessFollows(t *testing.T) {
 	w := newWorld(t)
@@ -198,6 +342,13 @@ func TestOneProcessFollows(t *testing.T) {
 	got := w.get(w.bravo, "1")
 	if got == nil || got.Version != 1 {
 		t.Errorf("nobody follows, or both do: %+v", got)
+	}
+	one.Release(w.Context()) // it does not follow, and ends nothing
+	other.Release(w.Context())
+	w.put(w.acme, "2", `{}`)
+	w.look(w.follower())
+	if w.get(w.bravo, "2") == nil {
+		t.Error("nobody follows where a process ended that did")
 	}
 }
 
@@ -224,8 +375,10 @@ func TestRulesInACopiedStore(t *testing.T) {
 }
 
 // While both sides change, what the source says wins in the end, and Follow ends with its context.
-func TestFollow(t *testing.T) {
-	w := worldOn(t, memory.New(), worldtest.NewClock(time.Date(2090, 3, 4, 5, 6, 7, 0, time.UTC)))
+func TestFollow(t *testing.T) { eachEngine(t, testFollow) }
+
+func testFollow(t *testing.T, src driver.Source) {
+	w := worldOn(t, src, worldtest.NewClock(time.Date(2090, 3, 4, 5, 6, 7, 0, time.UTC)))
 	w.rule(w.request("bravo"), tenantsync.RuleOptions{})
 	ctx, cancel := context.WithCancel(t.Context())
 	var following, writing sync.WaitGroup
@@ -240,7 +393,7 @@ func TestFollow(t *testing.T) {
 	for n := range 5 {
 		w.put(w.acme, string(rune('a'+n)), `{"last":true}`)
 	}
-	deadline := time.After(20 * time.Second)
+	deadline := time.After(time.Minute)
 	for {
 		same := 0
 		for n := range 5 {

@@ -135,12 +135,12 @@ func (s *Service) Status(ctx context.Context, sys scope.System, id string) (Stat
 }
 
 func statusFrom(o *order, parts []*part) Status {
-	st := Status{ID: o.ID, Status: statusOf(o, parts), Body: o.Body, Undoes: o.Undoes, CreatedAt: o.CreatedAt, CreatedBy: o.By.UserID, AppliedAt: o.Applied}
-	whole, planning := sha256.New(), false
+	st := Status{ID: o.ID, Status: o.status(parts), Body: o.Body, Undoes: o.Undoes, CreatedAt: o.CreatedAt, CreatedBy: o.By.UserID, AppliedAt: o.Applied}
+	whole, planning := sha256.New(), o.Spread != nil && o.Applied.IsZero()
 	for _, p := range parts {
 		st.add(p.Tally.Counts)
 		code := p.task.Target.String()
-		st.PerTenant = append(st.PerTenant, PerTenant{TenantCode: code, Status: statusOf(o, []*part{p}), Tally: p.Tally, Digest: p.Digest, Code: p.Code, Message: p.Message})
+		st.PerTenant = append(st.PerTenant, PerTenant{TenantCode: code, Status: o.statusOf([]*part{p}, false), Tally: p.Tally, Digest: p.Digest, Code: p.Code, Message: p.Message})
 		if p.Code != "" && len(st.Errors) < maxListed {
 			st.Errors = append(st.Errors, Error{TenantCode: code, Code: p.Code, Message: p.Message})
 		}
@@ -158,9 +158,18 @@ func statusFrom(o *order, parts []*part) Status {
 	return st
 }
 
-// statusOf returns what an order and parts, some or all, say of the whole.
-func statusOf(o *order, parts []*part) string {
-	planning, applying, still := 0, 0, 0
+// status returns what an order and all its parts say of it.
+func (o *order) status(parts []*part) string { return o.statusOf(parts, o.Spread != nil) }
+
+// statusOf returns what parts, some or all, say, where spreading says that others may come.
+func (o *order) statusOf(parts []*part, spreading bool) string {
+	planning, applying, waiting, still := 0, 0, 0, 0
+	switch {
+	case spreading && o.Applied.IsZero():
+		planning++
+	case spreading:
+		applying++
+	}
 	for _, p := range parts {
 		switch {
 		case p.Phase == applied:
@@ -170,10 +179,12 @@ func statusOf(o *order, parts []*part) string {
 			applying++
 		case p.Phase != planned:
 			planning++
+		default:
+			waiting++
 		}
 	}
 	switch {
-	case o.Cancelled && planning+applying+still > 0:
+	case o.Cancelled && planning+applying+waiting+still > 0:
 		return Cancelled
 	case planning > 0:
 		return Planning

@@ -11,8 +11,11 @@ import (
 	"github.com/tenantry/tenantry/fault"
 )
 
-// lookEvery is the time between two looks at where a sync stands.
-const lookEvery = 200 * time.Millisecond
+// lookEvery is the time between two looks at where a sync stands. Looking takes a tenth of the time at most, whatever the number of targets.
+const (
+	lookEvery = 200 * time.Millisecond
+	lookPart  = 10
+)
 
 // progress is one reader's view of where a sync stands. It is for one goroutine.
 type progress struct {
@@ -30,6 +33,7 @@ func (p *progress) Next(ctx context.Context) ([]byte, error) {
 		if p.over {
 			return nil, io.EOF
 		}
+		began := time.Now()
 		o, parts, err := p.service.whole(ctx, p.id)
 		if err != nil {
 			return nil, err
@@ -47,7 +51,7 @@ func (p *progress) Next(ctx context.Context) ([]byte, error) {
 			p.shown = data
 			return []byte("event: " + name + "\ndata: " + string(data) + "\n\n"), nil
 		}
-		p.timer.Reset(lookEvery)
+		p.timer.Reset(max(lookEvery, (lookPart-1)*time.Since(began)))
 		select {
 		case <-p.timer.C:
 		case <-ctx.Done():

@@ -1,6 +1,7 @@
 package tenantsync_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -17,6 +18,7 @@ import (
 	"github.com/tenantry/tenantry/internal/worldtest"
 	"github.com/tenantry/tenantry/record"
 	"github.com/tenantry/tenantry/storage/driver"
+	"github.com/tenantry/tenantry/storage/memory"
 	"github.com/tenantry/tenantry/tenantsync"
 )
 
@@ -216,7 +218,7 @@ func TestCodesAreHandedOn(t *testing.T) {
 func TestErrorsPerItem(t *testing.T) {
 	priced := entity.Type{Name: product, UniqueCode: true, Check: func(a record.Attributes) []fault.Field {
 		if a.Member("bad") != nil {
-			return []fault.Field{{Field: "bad", Problem: "is bad"}}
+			return []fault.Field{{Field: "bad", Problem: strings.Repeat("ü", 1000)}}
 		}
 		return nil
 	}}
@@ -232,7 +234,7 @@ func TestErrorsPerItem(t *testing.T) {
 	}
 	r.Mapping.Set = tenantsync.Values(`{"bad":1}`)
 	st = w.status(w.plan(r, tenantsync.Order{Apply: true}))
-	if st.Synced != 0 || st.Failed != 3 || st.Errors[0].Code != fault.ValidationFailed {
+	if st.Synced != 0 || st.Failed != 3 || st.Errors[0].Code != fault.ValidationFailed || len(st.Errors[0].Message) > 510 {
 		t.Errorf("attributes that the type refuses: %+v", st)
 	}
 }
@@ -510,9 +512,63 @@ func TestTaskReachesItsTenantOnly(t *testing.T) {
 	}
 }
 
-// The same on each engine that needs no server, over several steps of several pages.
+// An older service writes a record of common after it was planned that there is none: a copy beside it would hide it.
+func TestCopyToCommonHidesNothing(t *testing.T) {
+	w := newWorld(t)
+	common := worldtest.Scope("common")
+	w.put(w.acme, "1", `{"n":1}`)
+	w.put(w.acme, "2", `{"n":1}`)
+	id := w.plan(w.request("common"), tenantsync.Order{})
+	older := w.put(w.bravo, "1", `{"older":true}`).Record.Clone()
+	older.PK, older.TenantCode = "PRODUCT#COMMON", "COMMON"
+	w.Plant(driver.Data, older)
+	if st := w.apply(id); st.Synced != 1 || st.Failed != 1 || st.Errors[0].Code != fault.VersionConflict {
+		t.Errorf("%+v", st)
+	}
+	if got := w.get(common, "1"); string(got.Attributes) != `{"older":true}` {
+		t.Errorf("common has %+v", got)
+	}
+	if got := w.get(common, "2"); string(got.Attributes) != `{"n":1}` {
+		t.Errorf("common has %+v", got)
+	}
+}
+
+// purged is an engine on which a tenant is purged before the next look at one of its records.
+type purged struct {
+	driver.Engine
+	pk    string
+	purge *func() // nil for never
+}
+
+func (p purged) BatchGet(ctx context.Context, refs []driver.Ref) ([]*record.Record, error) {
+	if purge := *p.purge; purge != nil && refs[0].PK == p.pk {
+		purge()
+		return make([]*record.Record, len(refs)), nil
+	}
+	return p.Engine.BatchGet(ctx, refs)
+}
+
+// A source that is purged while a step looks for what is gone in it takes no copies with it.
+func TestSourceIsPurgedMeanwhile(t *testing.T) {
+	var purge func()
+	w := worldOn(t, worldtest.Wrapped(memory.New(), func(e driver.Engine) driver.Engine { return purged{e, "PRODUCT#acme", &purge} }), worldtest.NewClock(time.Date(2090, 3, 4, 5, 6, 7, 0, time.UTC)))
+	w.put(w.acme, "1", `{}`)
+	w.put(w.acme, "2", `{}`)
+	r := w.request("bravo")
+	r.Deletes = true
+	w.plan(r, tenantsync.Order{Apply: true})
+	purge = func() { w.set("acme", guard.State{}) }
+	if st := w.status(w.plan(r, tenantsync.Order{Apply: true})); st.Status != tenantsync.Failed || st.Synced != 0 || st.Errors[0].Code != fault.NotFound {
+		t.Errorf("%+v", st)
+	}
+	if got := w.content("bravo"); len(got) != 2 {
+		t.Errorf("bravo has %v", got)
+	}
+}
+
+// The same on each engine, over several steps of several pages.
 func TestEngines(t *testing.T) {
-	worldtest.EachEngine(t, func(t *testing.T, src driver.Source) {
+	eachEngine(t, func(t *testing.T, src driver.Source) {
 		w := worldOn(t, src, worldtest.NewClock(time.Date(2090, 3, 4, 5, 6, 7, 0, time.UTC)))
 		tenantsync.SetPages(w.Service, 20, 5)
 		for n := range 130 {

@@ -10,8 +10,8 @@
 //	status, err := syncs.Status(ctx, sys, id)   // until status.Status is planned
 //	err = syncs.Apply(ctx, sys, id)
 //
-// The work on one target of a sync is a [Task], done page by page by [Service.Step], each step of which may be repeated: a process that dies
-// is followed by another. A copy says where it came from in its metadata: {syncedFrom, syncedAt}. A [Rule] keeps targets in step as
+// An order is spread to its targets by [Service.Spread]. The work on one target of a sync is a [Task], done page by page by [Service.Step], each step of which may be repeated: a process that dies
+// is followed by another, and one that only stood still writes nothing that would be undone. A copy says where it came from in its metadata: {syncedFrom, syncedAt}. A [Rule] keeps targets in step as
 // the source changes.
 //
 // The package is not called sync, as package sync of the standard library is.
@@ -20,7 +20,6 @@ package tenantsync
 import (
 	"context"
 	"log/slog"
-	"slices"
 	"time"
 
 	"github.com/tenantry/tenantry/command"
@@ -45,11 +44,14 @@ type Task struct {
 	Target tenant.Code
 }
 
-// Queue has Service.Work called for tasks, with sc or another Scope of its tenant and actor: at least once, again where it failed or its process died,
-// and for one target one at a time.
+// Queue has a Service called: at least once for each order, again where that failed or its process died. It returns writes, for the commit of what the order is
+// about. Where they fail with *driver.Conflict, they are asked for anew.
 type Queue interface {
-	// Enqueue adds the task of a sync in sc's tenant. One that waits already is added once.
-	Enqueue(ctx context.Context, sc scope.Scope, sync string) error
+	// Spread orders a call of Service.Spread. The Scope is of the common tenant.
+	Spread(ctx context.Context, sc scope.Scope, sync string) ([]storage.SystemWrite, error)
+
+	// Task orders calls of Service.Work, with sc or another Scope of its tenant and actor, for one target one at a time.
+	Task(ctx context.Context, sc scope.Scope, sync string) ([]storage.SystemWrite, error)
 }
 
 // Config is what a Service is made of. Every field is required but those that state a default.
@@ -62,7 +64,8 @@ type Config struct {
 	// Orders, Parts, Pages and Rules keep what was ordered, how far each target is, what is planned, and rules.
 	Orders, Parts, Pages, Rules storage.Keeper
 
-	Feed storage.Keeper // keeps where rules are in the change feed
+	Feed   storage.Keeper // keeps where rules are in the change feed, and which processes follow it no more
+	Fences storage.Keeper // keeps which processes write no more for a sync
 
 	Partitions storage.Keeper // which partitions a tenant has; the one that command.Config was given
 
@@ -106,9 +109,9 @@ type Order struct {
 	Apply bool // applies the plan as soon as it is made
 }
 
-// Plan begins to plan a sync and returns its ID. It fails with fault.ValidationFailed for a Request that contradicts itself and for a source
-// that doesn't exist, and with fault.NotFound for an entity type that is unknown or a module's. A target that doesn't exist or is
-// suspended stands still by itself: see PerTenant.
+// Plan begins to plan a sync and returns its ID, whatever the number of targets: they are reached by and by, and Status has those that were. It fails with
+// fault.ValidationFailed for a Request that contradicts itself and for a source that doesn't exist, and with fault.NotFound for an entity type that is
+// unknown or a module's. A target that doesn't exist or is suspended stands still by itself: see PerTenant.
 func (s *Service) Plan(ctx context.Context, sys scope.System, r Request, then Order) (id string, err error) {
 	if err := sys.Note(ctx); err != nil {
 		return "", err
@@ -117,148 +120,95 @@ func (s *Service) Plan(ctx context.Context, sys scope.System, r Request, then Or
 	if err != nil {
 		return "", err
 	}
-	targets := r.Targets
-	if r.All {
-		if targets, err = s.cfg.Active(ctx, sys); err != nil {
-			return "", err
-		}
-	}
-	o := order{ID: record.NewID(), Body: r.body(), Born: born(source), By: actorOf(sys.Actor())}
-	return o.ID, s.begin(ctx, o, then, r.without(targets))
+	o := s.newOrder(sys, r.body(), born(source), then)
+	return o.ID, s.begin(ctx, sys, o)
 }
 
-// begin writes a new order with its parts, the order last: it is what makes the sync exist.
-func (s *Service) begin(ctx context.Context, o order, then Order, targets []tenant.Code) error {
+func (s *Service) newOrder(sys scope.System, b Body, born int64, then Order) *order {
 	now := s.cfg.Now()
-	o.CreatedAt, o.expires = record.At(now), now.Add(Retention).Unix()
+	o := &order{ID: record.NewID(), Body: b, Born: born, By: actorOf(sys.Actor()), CreatedAt: record.At(now), expires: now.Add(Retention).Unix()}
 	if then.Apply {
 		o.Applied = o.CreatedAt
 	}
-	writes := make([]storage.SystemWrite, 0, len(targets))
-	parts := make([]*part, 0, len(targets))
-	for _, code := range targets {
-		state, err := s.cfg.State(ctx, code)
-		if err != nil {
-			return err
-		}
-		p := &part{task: Task{o.ID, code}, Born: born(state), expires: o.expires}
-		p.stopUnless(state)
-		row, err := s.partRow(p)
-		if err != nil {
-			return err
-		}
-		writes, parts = append(writes, row), append(parts, p)
-	}
-	for some := range slices.Chunk(writes, atOnce) {
-		if err := s.cfg.Parts.CommitUnpaused(ctx, some...); err != nil {
-			return err
-		}
-	}
-	if err := s.saveOrder(ctx, &o); err != nil {
-		return err
-	}
-	return s.enqueue(ctx, &o, parts)
-}
-
-// enqueue has parts worked on that are not done, as far as they don't stand still. The crossing names their tenants.
-func (s *Service) enqueue(ctx context.Context, o *order, parts []*part) error {
-	sys := s.crossing(o)
-	for _, p := range parts {
-		if p.Phase == applied || p.Code != "" {
-			continue
-		}
-		sc, err := sys.Enter(ctx, p.task.Target, bornAt(p.Born))
-		if err == nil {
-			err = s.cfg.Queue.Enqueue(ctx, sc, o.ID)
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return nil
+	return o
 }
 
 // Apply applies a plan that is made. Applying one that is being applied, or was, changes nothing. It fails with fault.NotFound, and with
 // fault.InvalidRequest while it is being planned and where it was cancelled.
 func (s *Service) Apply(ctx context.Context, sys scope.System, id string) error {
-	return s.change(ctx, sys, id, func(o *order, status string) error {
+	return s.alter(ctx, sys, id, func(o *order, status string) (action, error) {
 		switch {
 		case status == Planning:
-			return refused("the sync is being planned; apply it when its status is planned")
+			return nothing, refused("the sync is being planned; apply it when its status is planned")
 		case status == Cancelled:
-			return refused("the sync was cancelled; resume it first")
-		case o.Applied.IsZero():
-			o.Applied = record.At(s.cfg.Now())
+			return nothing, refused("the sync was cancelled; resume it first")
+		case !o.Applied.IsZero():
+			return nothing, nil
 		}
-		return nil
+		o.Applied = record.At(s.cfg.Now())
+		return spreads, nil
 	})
 }
 
 // Resume goes on with a sync that was cancelled, or of which a target stood still. It fails with fault.NotFound.
 func (s *Service) Resume(ctx context.Context, sys scope.System, id string) error {
-	return s.change(ctx, sys, id, func(o *order, _ string) error {
+	return s.alter(ctx, sys, id, func(o *order, status string) (action, error) {
+		if status == Applied {
+			return nothing, nil
+		}
 		o.Cancelled = false
-		return nil
+		return spreads, nil
 	})
 }
 
 // Cancel ends the work on a sync, each target after the page that it is at. What was applied stays; it can be undone, or the rest
-// resumed. Cancelling one that is over changes nothing. It fails with fault.NotFound.
+// resumed. A plan that is cancelled is not applied before it is resumed. Cancelling a sync that is over changes nothing. It fails with fault.NotFound.
 func (s *Service) Cancel(ctx context.Context, sys scope.System, id string) error {
-	if err := sys.Note(ctx); err != nil {
-		return err
-	}
-	_, _, err := s.alter(ctx, id, func(o *order, status string) error {
-		o.Cancelled = o.Cancelled || status != Applied
-		return nil
+	return s.alter(ctx, sys, id, func(o *order, status string) (action, error) {
+		if o.Cancelled || status == Applied {
+			return nothing, nil
+		}
+		o.Cancelled = true
+		return changes, nil
 	})
-	return err
 }
 
-// change changes an order and has its targets worked on, those that stood still too.
-func (s *Service) change(ctx context.Context, sys scope.System, id string, change func(*order, string) error) error {
+// action is what comes of a look at an order: nothing, or it changes, or it changes and has its targets worked on.
+type action uint8
+
+const (
+	nothing action = iota
+	changes
+	spreads
+)
+
+// alter changes an order, as look says, if another was not first.
+func (s *Service) alter(ctx context.Context, sys scope.System, id string, look func(o *order, status string) (action, error)) error {
 	if err := sys.Note(ctx); err != nil {
 		return err
 	}
-	o, parts, err := s.alter(ctx, id, change)
-	if err != nil {
-		return err
-	}
-	for _, p := range parts {
-		if p.Code == "" {
-			continue
-		}
-		state, err := s.cfg.State(ctx, p.task.Target)
-		if err != nil {
-			return err
-		}
-		p.Code, p.Message = "", ""
-		p.stopUnless(state)
-		if err := s.savePart(ctx, p); err != nil && !lost(err) { // who was first goes on with it
-			return err
-		}
-	}
-	return s.enqueue(ctx, o, parts)
-}
-
-// alter changes an order, if another was not first, and returns it with its parts.
-func (s *Service) alter(ctx context.Context, id string, change func(o *order, status string) error) (*order, []*part, error) {
 	for {
 		o, parts, err := s.whole(ctx, id)
 		if err != nil {
-			return nil, nil, err
+			return err
 		}
-		if err := change(o, statusOf(o, parts)); err != nil {
-			return nil, nil, err
+		do, err := look(o, o.status(parts))
+		switch {
+		case err != nil || do == nothing:
+			return err
+		case do == spreads:
+			err = s.begin(ctx, sys, o)
+		default:
+			err = s.saveOrder(ctx, o)
 		}
-		if err := s.saveOrder(ctx, o); !lost(err) {
-			return o, parts, err
+		if !lost(err) {
+			return err
 		}
 	}
 }
 
 // Undo begins a sync that takes back what another wrote, and returns its ID: its plan restores every record that is as that sync left
-// it, and leaves alone what was changed since. It fails with fault.NotFound, and with fault.InvalidRequest while the sync is worked on.
+// it, and leaves alone what was changed since. A rule goes on beside it. It fails with fault.NotFound, and with fault.InvalidRequest while the sync is worked on.
 func (s *Service) Undo(ctx context.Context, sys scope.System, id string, then Order) (string, error) {
 	if err := sys.Note(ctx); err != nil {
 		return "", err
@@ -267,15 +217,12 @@ func (s *Service) Undo(ctx context.Context, sys scope.System, id string, then Or
 	if err != nil {
 		return "", err
 	}
-	if status := statusOf(of, parts); status == Planning || status == Applying {
+	if status := of.status(parts); status == Planning || status == Applying {
 		return "", refused("the sync is being worked on; cancel it first, or wait until it is over")
 	}
-	o := order{ID: record.NewID(), Body: of.Body, Undoes: of.ID, Born: of.Born, By: actorOf(sys.Actor())}
-	targets := make([]tenant.Code, len(parts))
-	for i, p := range parts {
-		targets[i] = p.task.Target
-	}
-	return o.ID, s.begin(ctx, o, then, targets)
+	o := s.newOrder(sys, of.Body, of.Born, then)
+	o.Undoes = of.ID
+	return o.ID, s.begin(ctx, sys, o)
 }
 
 func refused(msg string) error {

@@ -54,13 +54,23 @@ func (s *Service) crossing(o *order) scope.System {
 
 // GiveUp has the target of a task stand still, with what its last attempt failed with. It is for the Queue.
 func (s *Service) GiveUp(ctx context.Context, sc scope.Scope, sync string, failure error) error {
+	o, err := s.order(ctx, sync)
+	if err != nil {
+		return unless(err, fault.NotFound)
+	}
 	p, err := s.part(ctx, Task{sync, sc.Tenant()})
 	if err != nil || p == nil {
 		return err
 	}
 	e := fault.As(failure)
 	p.Code, p.Message = e.Code, e.Msg
-	if err := s.savePart(ctx, p); !lost(err) {
+	var with []storage.SystemWrite
+	if o.Rule != "" {
+		if with, err = s.follows(ctx, o.Rule, p); err != nil {
+			return err
+		}
+	}
+	if err := s.savePart(ctx, p, with...); !lost(err) {
 		return err
 	}
 	return nil // somebody goes on with it
@@ -75,6 +85,7 @@ type stride struct {
 	from  storage.View // of the source; not of an undo
 	into  storage.View // of the target
 	rule  string       // the rule that it is for; "" for a sync
+	fence fence        // that its writes pass
 }
 
 func (s *Service) step(ctx context.Context, sc scope.Scope, o *order, sys scope.System) (more bool, err error) {
@@ -82,7 +93,7 @@ func (s *Service) step(ctx context.Context, sc scope.Scope, o *order, sys scope.
 	if err != nil || p == nil || p.Code != "" || o.Cancelled || p.Phase == applied || p.Phase == planned && o.Applied.IsZero() {
 		return false, err
 	}
-	w := &stride{Service: s, order: o, part: p}
+	w := &stride{Service: s, order: o, part: p, fence: s.fence(p)}
 	if w.request, err = o.request(); err != nil {
 		return false, err
 	}
@@ -115,19 +126,21 @@ func (w *stride) enter(ctx context.Context, sc scope.Scope, sys scope.System) er
 	if w.into, err = w.cfg.Store.In(sc.WithSource(bySync)); err != nil || w.order.Undoes != "" {
 		return err
 	}
-	source, err := w.cfg.State(ctx, w.request.Source)
-	if err != nil {
+	if err := w.sourceIsThere(ctx); err != nil || w.part.Code != "" {
 		return err
 	}
-	if !source.Exists || born(source) != w.order.Born {
-		w.part.Code, w.part.Message = fault.NotFound, "the source is gone"
-		return w.savePart(ctx, w.part)
-	}
-	from, err := sys.Enter(ctx, w.request.Source, bornAt(w.order.Born))
-	if err == nil {
-		w.from, err = w.cfg.Store.In(from)
-	}
+	w.from, err = w.enterAs(ctx, sys, w.request.Source, w.order.Born)
 	return err
+}
+
+// sourceIsThere has the part stand still where the source is gone.
+func (w *stride) sourceIsThere(ctx context.Context) error {
+	source, err := w.cfg.State(ctx, w.request.Source)
+	if err != nil || source.Exists && born(source) == w.order.Born {
+		return err
+	}
+	w.part.Code, w.part.Message = fault.NotFound, "the source is gone"
+	return w.savePart(ctx, w.part)
 }
 
 // partition returns the partition of the entity type in a view's tenant with segments after the tenant.

@@ -45,6 +45,7 @@ var rules = map[string]rule{
 	"SECRET":          stays, // keys, sealed under the source's master key
 	"LEASE":           stays,
 	"WORKER":          stays,
+	"SYNC_FENCE":      stays, // against processes on the source
 	"SYNC_FEED":       stays, // where rules are in the source's feed: without it they begin with a sync
 	"EPOCH":           stays, // older versions wrote it
 	copyWord:          stays,

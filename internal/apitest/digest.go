@@ -22,7 +22,7 @@ type Digests map[string]string
 
 // left are the words of what belongs to no tenant, or may grow by a refused request: the log of crossings, what is kept of requests
 // and readers, users' defaults and sessions.
-var left = []string{"AUDIT", "ANSWER", "RECEIPT", "CHECKPOINT", "LEASE", "WORKER", "JOBS", "SYNC_FEED", "DEFAULT_TENANT", "REFRESH"}
+var left = []string{"AUDIT", "ANSWER", "RECEIPT", "CHECKPOINT", "LEASE", "WORKER", "JOBS", "SYNC_FEED", "SYNC_FENCE", "DEFAULT_TENANT", "REFRESH"}
 
 // bySK are the words of what stands in the common tenant and is keyed, by the sort key, to the tenant that it is about.
 var bySK = []string{"TENANTS", "USER_TENANT", "INVITATION", "MEMBER_OF"}

@@ -58,7 +58,9 @@ func (v copyVerb) Run(ctx context.Context, std IO) (err error) {
 	defer func() { err = errors.Join(err, closeTo()) }()
 	var opts transfer.Options
 	tell, end := newMeter(std.Err, v.JSON)
-	opts.Progress = tell
+	opts.Progress = func(p transfer.Progress) {
+		tell(progress{phase: string(p.Phase), share: p.Share, text: fmt.Sprintf("%d commands", p.Commands), over: p.Phase == transfer.Done})
+	}
 	if v.Tenant != nil {
 		opts.Tenant = v.Tenant.Code
 	}

@@ -9,12 +9,19 @@ import (
 	"github.com/vbauerster/cupwriter"
 	"github.com/vbauerster/mpb/v8"
 	"github.com/vbauerster/mpb/v8/decor"
-
-	"github.com/tenantry/tenantry/transfer"
 )
 
-// newMeter returns what tells the operator how far a copy is, and what ends that: bars where w is a terminal that nobody parses, else lines.
-func newMeter(w io.Writer, plain bool) (tell func(transfer.Progress), end func()) {
+// progress is how far a piece of work is.
+type progress struct {
+	phase string
+	share float64 // of what the phase has to do that is done, 0 to 1
+	text  string  // says so in numbers
+	over  bool    // this is the last
+}
+
+// newMeter returns what tells the operator how far a piece of work is, and what ends that: a bar for each phase where w is a terminal that nobody parses, else
+// lines.
+func newMeter(w io.Writer, plain bool) (tell func(progress), end func()) {
 	if console := cupwriter.New(w, false); console.IsTerminal() && !plain {
 		return bars(console)
 	}
@@ -25,15 +32,15 @@ func newMeter(w io.Writer, plain bool) (tell func(transfer.Progress), end func()
 const tellEvery = 2 * time.Second
 
 // lines tells in a line for each phase, and now and then.
-func lines(w io.Writer) func(transfer.Progress) {
-	var phase transfer.Phase
+func lines(w io.Writer) func(progress) {
+	phase := ""
 	var told time.Time
-	return func(p transfer.Progress) {
-		if p.Phase == phase && time.Since(told) < tellEvery {
+	return func(p progress) {
+		if p.phase == phase && time.Since(told) < tellEvery {
 			return
 		}
-		phase, told = p.Phase, time.Now()
-		fmt.Fprintf(w, "%s: %d commands\n", p.Phase, p.Commands)
+		phase, told = p.phase, time.Now()
+		fmt.Fprintf(w, "%s: %s\n", p.phase, p.text)
 	}
 }
 
@@ -41,26 +48,26 @@ func lines(w io.Writer) func(transfer.Progress) {
 const full = 1000
 
 // bars has a bar for each phase. End leaves the last one where it came to.
-func bars(console mpb.ConsoleWriter) (tell func(transfer.Progress), end func()) {
+func bars(console mpb.ConsoleWriter) (tell func(progress), end func()) {
 	container := mpb.New(mpb.WithConsoleWriter(console))
-	var phase transfer.Phase
+	phase := ""
 	var bar *mpb.Bar
-	var commands atomic.Int64
-	tell = func(p transfer.Progress) {
-		commands.Store(p.Commands)
-		if p.Phase != phase {
+	var text atomic.Value
+	tell = func(p progress) {
+		text.Store(p.text)
+		if p.phase != phase {
 			if bar != nil {
 				bar.SetCurrent(full)
 				bar = nil
 			}
-			if phase = p.Phase; phase == transfer.Done {
+			if phase = p.phase; p.over {
 				return
 			}
 			bar = container.AddBar(full,
-				mpb.PrependDecorators(decor.Name(string(phase), decor.WC{W: 10, C: decor.DindentRight})),
-				mpb.AppendDecorators(decor.Percentage(decor.WC{W: 5}), decor.Any(func(decor.Statistics) string { return fmt.Sprintf("  %d commands", commands.Load()) })))
+				mpb.PrependDecorators(decor.Name(phase, decor.WC{W: 10, C: decor.DindentRight})),
+				mpb.AppendDecorators(decor.Percentage(decor.WC{W: 5}), decor.Any(func(decor.Statistics) string { return fmt.Sprint("  ", text.Load()) })))
 		}
-		bar.SetCurrent(min(int64(full*p.Share), full-1)) // it is full when the phase ends
+		bar.SetCurrent(min(int64(full*p.share), full-1)) // it is full when the phase ends
 	}
 	return tell, func() {
 		if bar != nil {

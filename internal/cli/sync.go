@@ -6,14 +6,10 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
-
-	"github.com/vbauerster/mpb/v8"
-	"github.com/vbauerster/mpb/v8/decor"
 
 	"github.com/tenantry/tenantry/client"
 	"github.com/tenantry/tenantry/fault"
@@ -87,7 +83,7 @@ func (v keepsAndWaits) watch(ctx context.Context, std IO, c *client.Client, id s
 		_, err := fmt.Fprintf(std.Out, "ordered sync %s\n", printable(id))
 		return err
 	}
-	s, err := follow(ctx, std.Err, c, id)
+	s, err := follow(ctx, std.Err, v.JSON, c, id)
 	if err != nil {
 		return err
 	}
@@ -108,18 +104,23 @@ var errUnsynced = errors.New("the sync failed")
 // lookEvery is the time between two looks at where a sync stands.
 const lookEvery = 100 * time.Millisecond
 
-// follow waits until a sync is not worked on any more. On a terminal a bar shows how far it is, elsewhere a line now and then.
-func follow(ctx context.Context, w io.Writer, c *client.Client, id string) (client.Sync, error) {
-	b := newBar(ctx, w)
-	defer b.end()
+// follow waits until a sync is not worked on any more, and tells how far it is.
+func follow(ctx context.Context, w io.Writer, plain bool, c *client.Client, id string) (client.Sync, error) {
+	tell, end := newMeter(w, plain)
+	defer end()
 	tick := time.NewTicker(lookEvery)
 	defer tick.Stop()
 	for {
 		s, err := c.Sync(ctx, id)
-		if err != nil || s.Over() {
+		if err != nil {
 			return s, err
 		}
-		b.show(s)
+		if s.Status != "cancelled" && s.Status != "failed" { // there the bar stays where it came to
+			tell(progressOf(s))
+		}
+		if s.Over() {
+			return s, nil
+		}
 		select {
 		case <-ctx.Done():
 			return s, ctx.Err()
@@ -128,57 +129,21 @@ func follow(ctx context.Context, w io.Writer, c *client.Client, id string) (clie
 	}
 }
 
-// bar shows how far a sync is.
-type bar struct {
-	w        io.Writer
-	progress *mpb.Progress // nil where w is no terminal
-	bar      *mpb.Bar
-	phase    string
-	told     time.Time
-}
-
-func newBar(ctx context.Context, w io.Writer) *bar {
-	b := &bar{w: w, told: time.Now()}
-	if file, ok := w.(*os.File); ok {
-		if info, err := file.Stat(); err == nil && info.Mode()&os.ModeCharDevice != 0 {
-			b.progress = mpb.NewWithContext(ctx, mpb.WithOutput(w), mpb.WithWidth(40))
+// progressOf returns how far a sync is: in planning by the targets that are planned, since how many records there are is known at the end only.
+func progressOf(s client.Sync) progress {
+	done, all := s.Synced+s.Unchanged+s.Skipped+s.Failed, s.Total
+	p := progress{phase: s.Status, text: fmt.Sprintf("%d of %d records", done, all), over: s.Over()}
+	if s.Status == "planning" {
+		done, all = 0, int64(len(s.PerTenant))
+		for _, t := range s.PerTenant {
+			if t.Status != s.Status {
+				done++
+			}
 		}
+		p.text = fmt.Sprintf("%d records", s.Total)
 	}
-	return b
-}
-
-func (b *bar) show(s client.Sync) {
-	done := s.Synced + s.Unchanged + s.Skipped + s.Failed
-	if b.progress == nil {
-		if time.Since(b.told) >= tellEvery {
-			b.told = time.Now()
-			fmt.Fprintf(b.w, "%s: %d of %d records\n", s.Status, done, s.Total)
-		}
-		return
-	}
-	if b.phase != s.Status {
-		b.drop()
-		b.phase = s.Status
-		b.bar = b.progress.AddBar(0, mpb.PrependDecorators(decor.Name(s.Status+" ")), mpb.AppendDecorators(decor.CountersNoUnit("%d of %d records")), mpb.BarRemoveOnComplete())
-	}
-	if s.Status == "planning" { // how many there are is known at the end only
-		done = s.Total
-	}
-	b.bar.SetTotal(max(1, s.Total+1), false) // one is left until the next look says that nothing is
-	b.bar.SetCurrent(done)
-}
-
-func (b *bar) drop() {
-	if b.bar != nil {
-		b.bar.Abort(true)
-	}
-}
-
-func (b *bar) end() {
-	if b.progress != nil {
-		b.drop()
-		b.progress.Wait()
-	}
+	p.share = float64(done) / float64(max(1, all))
+	return p
 }
 
 type syncPlan struct {
@@ -504,6 +469,9 @@ func printRules(w io.Writer, all []client.SyncRule, _ bool) error {
 	t.row("ID", "SOURCE", "TYPE", "TARGETS", "ON CONFLICT", "DELETES", "BEHIND", "BY")
 	for _, r := range all {
 		var behind []string
+		if r.Message != "" {
+			behind = append(behind, r.Message)
+		}
 		for _, b := range r.Behind {
 			behind = append(behind, b.TenantCode+": "+b.Message)
 		}
@@ -545,7 +513,7 @@ func (v rulesAdd) Run(ctx context.Context, std IO) error {
 			return err
 		}
 		if !v.Detach {
-			if _, err := follow(ctx, std.Err, c, rule.SyncID); err != nil {
+			if _, err := follow(ctx, std.Err, v.JSON, c, rule.SyncID); err != nil {
 				return err
 			}
 		}

@@ -39,7 +39,7 @@ func attempts() []attempt {
 		{"faults", "300,000 calls on PostgreSQL and as many on DynamoDB while connections and servers fail: acknowledged is made, refused is not", test(longRun, "-run", "^(TestCallsUnderFaults|TestServerIsKilled|TestFaults)$", "-timeout", "8h", "./storage/postgres", "./storage/dynamodb")},
 		{"steps", "100,000 random steps on each engine have the results of the memory engine", test(nil, "-timeout", "4h", "-run", "^TestContract(Spread)?$/any_operations", "./storage/sqlite", "./storage/postgres", "./storage/dynamodb", "-rapid.checks=1000", "-rapid.steps=100")},
 		{"copies", "160 kills of copies of a store that is used, around their commits in every phase", test(longRun, "-run", "^TestKill$", "./transfer")},
-		{"sync", "2,000 random worlds with syncs that die at commits, and a sync of 40,000 records whose process is killed: applied is planned, undone is before", test(longRun, "-run", "^(TestRandomWorlds|TestKillSync)$", "./tenantsync", "./internal/crash")},
+		{"sync", "2,000 random worlds (240 on the engines) with syncs that die at commits, and a sync of 40,000 records whose process is killed: applied is planned, undone is before", test(longRun, "-run", "^(TestRandomWorlds|TestRandomWorldsOnEngines|TestKillSync)$", "./tenantsync", "./internal/crash")},
 		{"race", fmt.Sprintf("%d rounds of %d writers racing for one version", races, proof.Racers), race},
 		{"linear", fmt.Sprintf("%d histories of versioned writes and reads, %d operations in all", histories, operations), linear},
 		{"planted", "stale reads, lost updates, early and torn commits that are planted must be found", test(nil, "-run", "Found$", "./internal/proof", "./internal/crash")},

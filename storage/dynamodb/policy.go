@@ -88,7 +88,7 @@ func (cfg Config) policy(at Place, of string, entityTypes []record.EntityType) (
 }
 
 // keptWords begin the partitions in which the system keeps what one tenant's publishes carry with them: see docs/adr/0006-what-the-system-keeps.md.
-var keptWords = []string{"ANSWER", "CODE", "PARTITIONS", "RECEIPT"}
+var keptWords = []string{"ANSWER", "CODE", "PARTITIONS", "RECEIPT", "SYNC_FENCE"}
 
 // ownKeys returns the patterns of a tenant's partitions. The word before the tenant is spelt out: * stands for # too, so that *#acme would
 // be PRODUCT#bravo#acme as well.
