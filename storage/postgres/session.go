@@ -98,13 +98,18 @@ func taken(holds *bool) func(pgconn.CommandTag) error {
 // commit sends a group and returns the answer. It fails with errUnknown where the group may have been committed, with another error
 // where it has not.
 func (s *session) commit(ctx context.Context, g *group) ([][]int64, error) {
-	ctx, cancel := context.WithTimeout(ctx, s.limit)
-	defer cancel()
-	if err := s.connect(ctx); err != nil {
-		return nil, err
+	if s.conn == nil {
+		ctx, cancel := context.WithTimeout(ctx, s.limit)
+		defer cancel()
+		if err := s.connect(ctx); err != nil {
+			return nil, err
+		}
 	}
 	s.number++
+	socket := s.conn.PgConn().Conn()
+	socket.SetDeadline(time.Now().Add(s.limit)) // as a context's would, for a tenth of what making and watching one takes
 	answer, err := s.send(ctx, s.conn, g)
+	socket.SetDeadline(time.Time{})
 	switch {
 	case err == nil:
 		return answer, nil
@@ -133,14 +138,18 @@ func (s *session) send(ctx context.Context, conn *pgx.Conn, g *group) ([][]int64
 	if g.careful {
 		return s.sendCareful(ctx, conn, g, prepared, parameters)
 	}
-	answer := conn.PgConn().ExecStatement(ctx, prepared, parameters, inBinary, inBinary).Read()
-	switch {
-	case answer.Err != nil:
-		return nil, answer.Err
-	case len(answer.Rows) == 0:
+	answer := conn.PgConn().ExecStatement(ctx, prepared, parameters, inBinary, inBinary)
+	base, made := uint64(0), answer.NextRow()
+	if made {
+		base = binary.BigEndian.Uint64(answer.Values()[0])
+	}
+	if _, err := answer.Close(); err != nil {
+		return nil, err
+	}
+	if !made {
 		return nil, errFenced
 	}
-	return [][]int64{{-1, 0, 0, int64(binary.BigEndian.Uint64(answer.Rows[0][0]))}}, nil
+	return [][]int64{{-1, 0, 0, int64(base)}}, nil
 }
 
 // sendCareful is send for a statement that comes behind the lock of the feed.
