@@ -118,9 +118,9 @@ const (
 
 // directStatement returns the statement that makes the changes of d, of the numbering, for a session that holds the feed or not. Its
 // parameters are $1 the session, $2 the number of its commit, $3 the second that counts as now, $4 how many commands there are, $5 how many
-// updates, $6 the tenants, and then the columns of inserts and updates: arrays, or, where d is single, what is in them, which the server
-// needs a seventh less time for. The answer is the place before the first command. There is none, and nothing is written, where the session
-// does not hold the feed any more. Where an update misses its row, or the session was fenced, the statement divides by zero.
+// updates, $6 the tenants, and then the columns of inserts and updates: arrays, or, where d is single, what is in them. The answer is the
+// place before the first command. There is none, and nothing is written, where the session does not hold the feed any more. Where an
+// update misses its row, or the session was fenced, the statement divides by zero.
 //
 // Each part needs the one before it to know its rows, which fixes their order: the tenants are named; the places are taken, which locks the
 // feed; then the session is marked, if not in the feed's row; then rows are written. A plan that had another order would see no row and write

@@ -107,9 +107,11 @@ func (s *session) commit(ctx context.Context, g *group) ([][]int64, error) {
 	}
 	s.number++
 	socket := s.conn.PgConn().Conn()
-	socket.SetDeadline(time.Now().Add(s.limit)) // as a context's would, for a tenth of what making and watching one takes
+	socket.SetDeadline(time.Now().Add(s.limit)) // a context's, for less than it takes to make and watch one
 	answer, err := s.send(ctx, s.conn, g)
-	socket.SetDeadline(time.Time{})
+	if !s.conn.IsClosed() { // else it is being hung up on, within limits of its own
+		socket.SetDeadline(time.Time{})
+	}
 	switch {
 	case err == nil:
 		return answer, nil
