@@ -13,6 +13,11 @@ const postgresGroup = `WITH w AS MATERIALIZED (SELECT * FROM unnest($1::text[], 
 	c AS (INSERT INTO tenantry.command (position, version, pk, sk, doc) SELECT (SELECT base FROM take) + n, 1, pk, sk, command FROM w)
 	INSERT INTO tenantry.data (version, deleted, pk, sk, doc) SELECT 1, false, pk, sk, data FROM w`
 
+// postgresOne is postgresGroup for one insert; the server need not take arrays apart.
+const postgresOne = `WITH take AS (UPDATE tenantry.feed SET position = position + 1, commits = commits + 1 WHERE id = 1 RETURNING position),
+	c AS (INSERT INTO tenantry.command (position, version, pk, sk, doc) SELECT position, 1, $1, $2, $3 FROM take)
+	INSERT INTO tenantry.data (version, deleted, pk, sk, doc) VALUES (1, false, $1, $2, $4)`
+
 // maxPostgresGroup is how many inserts share a statement.
 const maxPostgresGroup = 256
 
@@ -80,11 +85,16 @@ func (g *PostgresGroup) run() {
 			}
 			group, pks, sks = append(group, in), append(pks, in.pk), append(sks, in.sk)
 		}
-		commands, datas = commands[:0], datas[:0] // a program has others for each row
-		for range group {
-			commands, datas = append(commands, g.command), append(datas, g.data)
+		var err error
+		if len(group) == 1 {
+			_, err = g.conn.Exec(context.Background(), postgresOne, first.pk, first.sk, g.command, g.data)
+		} else {
+			commands, datas = commands[:0], datas[:0] // a program has others for each row
+			for range group {
+				commands, datas = append(commands, g.command), append(datas, g.data)
+			}
+			_, err = g.conn.Exec(context.Background(), postgresGroup, pks, sks, commands, datas, len(group))
 		}
-		_, err := g.conn.Exec(context.Background(), postgresGroup, pks, sks, commands, datas, len(group))
 		for _, in := range group {
 			in.done <- err
 		}

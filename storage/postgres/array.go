@@ -63,5 +63,8 @@ func (a *array) encoded() []byte {
 	return a.bytes
 }
 
+// only returns the one element that the array has. It shares a's memory.
+func (a *array) only() []byte { return a.bytes[arrayHeader+4:] }
+
 // integer returns a bigint in the protocol's binary format.
 func integer(n int64) []byte { return binary.BigEndian.AppendUint64(nil, uint64(n)) }

@@ -17,7 +17,7 @@ import (
 // bySequence is the bug: places come from a sequence, and whoever has one commits when it likes.
 var bySequence = numbering{lock: "SELECT 1",
 	take: "SELECT nextval('planted') - %[1]s AS base WHERE 1 = %[2]s",
-	mark: "SELECT nextval('planted') - %[1]s AS base WHERE 1 = %[2]s AND $1::text <> '' AND $2::bigint > 0"}
+	mark: "SELECT nextval('planted') - %[1]s AS base, true AS shared WHERE 1 = %[2]s AND $1::text <> '' AND $2::bigint > 0"}
 
 // missed follows the feed while one transaction is held open, and returns the sort keys that a follower sees and those that
 // are in the feed in the end.

@@ -152,15 +152,6 @@ func withTenant(tenants []string, pk string) []string {
 	return append(tenants, tenant)
 }
 
-// named returns the tenants of the group, as a parameter.
-func (g *group) named() []byte {
-	var a array
-	for _, t := range g.tenants {
-		a.addText(t)
-	}
-	return a.encoded()
-}
-
 // settle sets the requests' results from the answer of one of the two statements.
 func (g *group) settle(answer [][]int64) {
 	for _, line := range answer {

@@ -189,6 +189,69 @@ func TestListenerIsTold(t *testing.T) {
 	}
 }
 
+// TestHolderTells has a bystander hear what the server tells of the commits of the feed's holder: nothing while nobody else has the store
+// open.
+func TestHolderTells(t *testing.T) {
+	// telling opens a store, and returns its holder's commit as a function that reports whether the server tells of it.
+	telling := func(t *testing.T, tune tuning) (url string, tells func(sk string) bool) {
+		url = postgrestest.New(t)
+		holder := opened(t, url, Options{}, tune)
+		admin, bystander := administrator(t, url), connected(t, url, "")
+		run(t, bystander, "LISTEN "+channel)
+		return url, func(sk string) bool {
+			commit(t, holder, creates(sk))
+			run(t, admin, "NOTIFY "+channel) // behind it
+			told := 0
+			for {
+				n, err := bystander.WaitForNotification(t.Context())
+				if err != nil {
+					t.Fatal(err)
+				}
+				if n.PID == admin.PgConn().PID() {
+					return told > 0
+				}
+				told++
+			}
+		}
+	}
+	t.Run("another opens the store", func(t *testing.T) {
+		url, tells := telling(t, tuning{})
+		if tells("alone") {
+			t.Error("a holder that is alone tells of its commits")
+		}
+		opened(t, url, Options{}, tuning{})
+		if !tells("beside another") {
+			t.Error("a holder does not tell of its commits from when another opened the store")
+		}
+	})
+	t.Run("the holder looks for others", func(t *testing.T) {
+		url, tells := telling(t, tuning{rest: 20 * time.Millisecond})
+		admin := administrator(t, url)
+		settled := func(shared bool) {
+			limit := time.After(20 * time.Second)
+			for value[bool](t, admin, "SELECT shared FROM feed") != shared {
+				select {
+				case <-limit:
+					t.Fatalf("the feed is never marked as shared = %t", shared)
+				case <-time.After(10 * time.Millisecond):
+				}
+			}
+		}
+		if err := opened(t, url, Options{}, tuning{}).Close(); err != nil {
+			t.Fatal(err)
+		}
+		settled(false)
+		if tells("alone again") {
+			t.Error("a holder that is alone again tells of its commits")
+		}
+		run(t, admin, "INSERT INTO session (id) VALUES ('older')") // of a Tenantry that does not mark the feed
+		settled(true)
+		if !tells("beside an older one") {
+			t.Error("a holder that found another does not tell of its commits")
+		}
+	})
+}
+
 // TestListenerLooks has a commit that the server tells nobody of; looking does not end the connection that listens.
 func TestListenerLooks(t *testing.T) {
 	url := postgrestest.New(t)

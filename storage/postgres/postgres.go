@@ -18,6 +18,7 @@ package postgres
 import (
 	"cmp"
 	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -156,13 +157,36 @@ func (e *engine) leave() { e.mu.RUnlock() }
 // everyone is the list of tenants of a transaction that crosses them.
 var everyone = []string{"#"}
 
-const nameTenants = "SELECT set_config('tenantry.tenants', $1::text[]::text, true)"
+const nameTenants = "SELECT set_config('tenantry.tenants', $1, true)"
+
+// setting returns how the policies have tenants named: an array's text, "" for none.
+func setting(tenants []string) string {
+	switch {
+	case len(tenants) == 0:
+		return ""
+	case slices.Equal(tenants, everyone):
+		return "{#}"
+	}
+	var text []byte
+	for _, t := range tenants {
+		text = append(text, `,"`...)
+		for _, c := range []byte(t) {
+			if c == '"' || c == '\\' {
+				text = append(text, '\\')
+			}
+			text = append(text, c)
+		}
+		text = append(text, '"')
+	}
+	text[0] = '{'
+	return string(append(text, '}'))
+}
 
 // named begins a batch of statements with the one that says which tenants they are for. They are one transaction, sent in one
 // round trip.
 func named(tenants []string) *pgx.Batch {
 	b := &pgx.Batch{}
-	b.Queue(nameTenants, tenants)
+	b.Queue(nameTenants, setting(tenants))
 	return b
 }
 

@@ -310,7 +310,7 @@ func (t *tx) send(ctx context.Context, query string, args []any, f func(pgx.Batc
 	defer context.AfterFunc(t.whole, cancel)()
 	b := &pgx.Batch{}
 	if t.changed {
-		b.Queue(nameTenants, t.tenants)
+		b.Queue(nameTenants, setting(t.tenants))
 	}
 	b.Queue(query, args...)
 	answers := t.conn.SendBatch(ctx, b)

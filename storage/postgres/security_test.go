@@ -120,6 +120,23 @@ func TestForgottenCondition(t *testing.T) {
 	}
 }
 
+// TestSetting has the server read how tenants are named, whatever they are called.
+func TestSetting(t *testing.T) {
+	conn := administrator(t, postgrestest.New(t))
+	for _, tenants := range [][]string{
+		{"acme"}, {"acme", "bravo"}, {""}, {"", "NULL", "null"}, {"a,b", "{c}", `"d"`, `\e`, `f\"`, " g ", "h\ni", "ü"}, {"}"}, everyone,
+	} {
+		if diff := cmp.Diff(tenants, value[[]string](t, conn, "SELECT $1::text::text[]", setting(tenants))); diff != "" {
+			t.Errorf("%q is read as other tenants (-want +got):\n%s", setting(tenants), diff)
+		}
+	}
+	for want, tenants := range map[string][]string{"": nil, "{#}": everyone} {
+		if got := setting(tenants); got != want {
+			t.Errorf("%q is named %q, want %q", tenants, got, want)
+		}
+	}
+}
+
 // TestGroupNamesItsTenants looks at what the writer's transactions may see.
 func TestGroupNamesItsTenants(t *testing.T) {
 	g := newGroup()

@@ -66,6 +66,7 @@ func (s *session) resume(ctx context.Context) (number int64, answer [][]int64, e
 	})
 	b.Queue("INSERT INTO session (id) VALUES ($1)", id)
 	b.Queue(hold, id).Exec(taken(&holds))
+	b.Queue(meet)
 	if err := conn.SendBatch(ctx, b).Close(); err != nil {
 		hangUp(conn)
 		return 0, nil, err
@@ -75,13 +76,15 @@ func (s *session) resume(ctx context.Context) (number int64, answer [][]int64, e
 	return number, answer, nil
 }
 
-// These two, one after the other under the lock of the feed, have a session hold it where nobody else does who was there lately. The first
-// makes the row of the session that held it as if it never had.
+// These three, one after the other under the lock of the feed, have a session hold it where nobody else does who was there lately. The first
+// makes the row of the session that held it as if it never had. The last notes whether there are others for the holder to tell of its commits.
 const (
 	letGo = `UPDATE session SET number = feed.number, answer = ARRAY[ARRAY[-1, 0, 0, feed.base]]
 		FROM feed WHERE session.id = feed.holder AND session.number < feed.number`
 	hold = `UPDATE feed SET holder = $1, number = 0
 		WHERE NOT EXISTS (SELECT FROM session WHERE id = holder AND NOT fenced AND used > now() - interval '2 minutes')`
+	meet = `UPDATE feed SET shared = NOT shared
+		WHERE shared <> (SELECT count(*) > 1 FROM session WHERE NOT fenced AND used > now() - interval '2 minutes')`
 )
 
 // taken notes whether a statement changed something.
@@ -95,13 +98,20 @@ func taken(holds *bool) func(pgconn.CommandTag) error {
 // commit sends a group and returns the answer. It fails with errUnknown where the group may have been committed, with another error
 // where it has not.
 func (s *session) commit(ctx context.Context, g *group) ([][]int64, error) {
-	ctx, cancel := context.WithTimeout(ctx, s.limit)
-	defer cancel()
-	if err := s.connect(ctx); err != nil {
-		return nil, err
+	if s.conn == nil {
+		ctx, cancel := context.WithTimeout(ctx, s.limit)
+		defer cancel()
+		if err := s.connect(ctx); err != nil {
+			return nil, err
+		}
 	}
 	s.number++
+	socket := s.conn.PgConn().Conn()
+	socket.SetDeadline(time.Now().Add(s.limit)) // a context's, for less than it takes to make and watch one
 	answer, err := s.send(ctx, s.conn, g)
+	if !s.conn.IsClosed() { // else it is being hung up on, within limits of its own
+		socket.SetDeadline(time.Time{})
+	}
 	switch {
 	case err == nil:
 		return answer, nil
@@ -119,28 +129,45 @@ func (s *session) commit(ctx context.Context, g *group) ([][]int64, error) {
 // inBinary is the format of all parameters and results.
 var inBinary = []int16{pgx.BinaryFormatCode}
 
-// send sends a group on a connection and returns the answer, errFenced where the server gave none. It does what a pgx.Batch would,
+// send sends a group on a connection and returns the answer, errFenced where the server gave none. It does what pgx.Conn would,
 // with parameters that are encoded already.
-func (s *session) send(ctx context.Context, conn *pgx.Conn, g *group) (answer [][]int64, err error) {
-	var b pgconn.Batch
-	queue := func(statement string, parameters ...[]byte) {
-		if err != nil {
-			return
-		}
-		var prepared *pgconn.StatementDescription
-		if prepared, err = conn.Prepare(ctx, statement, statement); err == nil {
-			b.ExecStatement(prepared, parameters, inBinary, inBinary)
-		}
-	}
-	if g.careful {
-		queue(nameTenants, g.named())
-		queue(s.numbering.lock)
-	}
+func (s *session) send(ctx context.Context, conn *pgx.Conn, g *group) ([][]int64, error) {
 	statement, parameters := s.statement(g)
-	queue(statement, parameters...)
+	prepared, err := conn.Prepare(ctx, statement, statement)
 	if err != nil {
 		return nil, err
 	}
+	if g.careful {
+		return s.sendCareful(ctx, conn, g, prepared, parameters)
+	}
+	answer := conn.PgConn().ExecStatement(ctx, prepared, parameters, inBinary, inBinary)
+	base, made := uint64(0), answer.NextRow()
+	if made {
+		base = binary.BigEndian.Uint64(answer.Values()[0])
+	}
+	if _, err := answer.Close(); err != nil {
+		return nil, err
+	}
+	if !made {
+		return nil, errFenced
+	}
+	return [][]int64{{-1, 0, 0, int64(base)}}, nil
+}
+
+// sendCareful is send for a statement that comes behind the lock of the feed.
+func (s *session) sendCareful(ctx context.Context, conn *pgx.Conn, g *group, statement *pgconn.StatementDescription, parameters [][]byte) (answer [][]int64, err error) {
+	var b pgconn.Batch
+	for _, first := range []struct {
+		statement  string
+		parameters [][]byte
+	}{{nameTenants, [][]byte{[]byte(setting(g.tenants))}}, {s.numbering.lock, nil}} {
+		prepared, err := conn.Prepare(ctx, first.statement, first.statement)
+		if err != nil {
+			return nil, err
+		}
+		b.ExecStatement(prepared, first.parameters, inBinary, inBinary)
+	}
+	b.ExecStatement(statement, parameters, inBinary, inBinary)
 	results, err := conn.PgConn().ExecBatch(ctx, &b).ReadAll()
 	if err != nil {
 		return nil, err
@@ -148,9 +175,6 @@ func (s *session) send(ctx context.Context, conn *pgx.Conn, g *group) (answer []
 	rows := results[len(results)-1].Rows
 	if len(rows) == 0 {
 		return nil, errFenced
-	}
-	if !g.careful {
-		return [][]int64{{-1, 0, 0, int64(binary.BigEndian.Uint64(rows[0][0]))}}, nil
 	}
 	return answer, conn.TypeMap().Scan(pgtype.Int8ArrayOID, pgx.BinaryFormatCode, rows[0][0], &answer)
 }
@@ -162,7 +186,7 @@ func (s *session) statement(g *group) (string, [][]byte) {
 	if g.careful {
 		parameters, kind = g.arguments(parameters)
 	} else {
-		parameters, kind = g.direct.arguments(parameters, g.named()), g.direct.shape()
+		parameters, kind = g.direct.arguments(parameters, []byte(setting(g.tenants))), g.direct.shape()
 		if s.holds {
 			kind |= holding
 		}

@@ -11,7 +11,7 @@ import (
 type numbering struct {
 	lock string // the statement before one that looks at rows
 	take string // the statement inside the one that writes that takes %[1]s places of feed %[2]s; base is the place before the first
-	mark string // take for the session $1 and its commit $2, and the mark of both, where it holds the feed
+	mark string // take for the session $1 and its commit $2, and the mark of both, where it holds the feed; and whether others share it
 }
 
 // inOrder locks the feed before any row is looked at or written, and until the transaction has ended: places are dense, and become visible
@@ -20,11 +20,13 @@ type numbering struct {
 var inOrder = numbering{
 	lock: "SELECT FROM feed WHERE id = 1 FOR UPDATE",
 	take: "UPDATE feed SET position = position + %[1]s, commits = commits + 1 WHERE id = %[2]s RETURNING position - %[1]s AS base",
-	mark: "UPDATE feed SET position = position + %[1]s, commits = commits + 1, number = $2::bigint, base = position WHERE id = %[2]s AND holder = $1::text RETURNING base",
+	mark: "UPDATE feed SET position = position + %[1]s, commits = commits + 1, number = $2::bigint, base = position WHERE id = %[2]s AND holder = $1::text RETURNING base, shared",
 }
 
-// nthPlace is the place of the nth new command.
-const nthPlace = "(SELECT base FROM take) + nth"
+const (
+	nthPlace = "(SELECT base FROM take) + nth" // the place of the nth new command
+	notify   = "pg_notify('" + channel + "', '')"
+)
 
 // shape says which tables a group writes to, and with which statement: bit 2c for rows of collection c that are put, bit 2c+1 for some that are deleted.
 type shape uint16
@@ -115,6 +117,6 @@ func (n *numbering) statement(s shape) string {
 	UNION ALL (SELECT DISTINCT ON (batch) batch, -1, 0, place FROM placed WHERE place IS NOT NULL ORDER BY batch, num DESC)
 )
 UPDATE session SET number = $2::bigint, used = now(), answer = (SELECT array_agg(ARRAY[batch, num, found, value]::bigint[]) FROM answer)
-WHERE id = $1 AND NOT fenced RETURNING answer, pg_notify('`+channel+`', '')`,
+WHERE id = $1 AND NOT fenced RETURNING answer, `+notify,
 		lookups.String(), driver.IfAbsent, driver.IfVersion, isNew, nthPlace, driver.Command, take, changes.String())
 }

@@ -226,6 +226,7 @@ func (w *writer) sweep() time.Duration {
 	b.Queue("UPDATE session SET used = now() WHERE id = $1", w.session.id)
 	b.Queue(letGo)
 	b.Queue(hold, w.session.id).Exec(taken(&w.session.holds))
+	b.Queue(meet)
 	b.Queue(sessionsQuery, w.session.id)
 	var removed int64
 	b.Queue(sweepQuery, time.Now().Unix()).Exec(func(tag pgconn.CommandTag) error {
