@@ -303,6 +303,22 @@ func (t *mortalTx) Exec(ctx context.Context, query string, args ...any) (n int64
 	return n, err
 }
 
+func (t *mortalTx) Send(ctx context.Context, query string, args ...any) error {
+	if t.of.loose {
+		_, err := t.Exec(ctx, query, args...)
+		return err
+	}
+	t.of.step("inside")
+	return t.Tx.Send(ctx, query, args...)
+}
+
+func (t *mortalTx) Settle(ctx context.Context) error {
+	if t.of.loose {
+		return nil
+	}
+	return t.Tx.Settle(ctx)
+}
+
 func (t *mortalTx) Query(ctx context.Context, each func(driver.Row) error, query string, args ...any) error {
 	if !t.of.loose {
 		return t.Tx.Query(ctx, each, query, args...)
