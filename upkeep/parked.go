@@ -66,14 +66,14 @@ func (r *Runner) failed(p parked, err error) *parked {
 	reason := err.Error()
 	p.Reason = strings.ReplaceAll(strings.ToValidUTF8(reason[:min(len(reason), 500)], ""), "\x00", "")
 	p.Next = 0
-	if p.Attempts < r.cfg.Attempts {
+	if p.Attempts < r.cfg.Attempts || errors.Is(err, fault.Unavailable) { // what is away is waited for, and no operator needed
 		p.Next = r.cfg.Now().Add(r.cfg.Backoff(p.Attempts)).UnixMilli()
 	}
 	return &p
 }
 
-// park parks a record for the first time.
-func (r *Runner) park(ctx context.Context, tx driver.Tx, not waiting, where readmodel.Place, f *failure) error {
+// park parks a record for the first time, in the place of a task.
+func (r *Runner) park(ctx context.Context, tx driver.Tx, t task, f *failure) error {
 	cmd := f.event.cmd
 	at := place{f.share, cmd.PK, cmd.SK}
 	stored := cmd.PK
@@ -81,8 +81,37 @@ func (r *Runner) park(ctx context.Context, tx driver.Tx, not waiting, where read
 		stored = cmd.StoredPK
 	}
 	p := r.failed(parked{place: at, StoredPK: stored, Version: cmd.Version, Latest: cmd.Version}, f.err)
-	not.parked[at] = p
-	return p.put(ctx, tx, where)
+	t.not.parked[at] = p
+	return p.put(ctx, tx, t.where)
+}
+
+// pause is how long a share whose projection lacks something is left alone: its commands are parked meanwhile, and nobody else waits.
+type pause struct {
+	until    int64 // Unix milliseconds
+	attempts int   // that have failed, one after the other
+	failure  *failure
+}
+
+// note keeps what failed in a transaction that was made. The caller is busy.
+func (r *Runner) note(ctx context.Context, failed []*failure) {
+	for _, f := range failed {
+		r.logFailure(ctx, f)
+		if f.away() {
+			n := r.pauses[f.share].attempts + 1
+			r.pauses[f.share] = pause{r.cfg.Now().Add(r.cfg.Backoff(n)).UnixMilli(), n, f}
+		}
+	}
+}
+
+// awayIn returns the failure for which the events of a share that are not before it are parked untried, nil for none.
+func (r *Runner) awayIn(t task, s share) *failure {
+	if p, ok := r.pauses[s]; ok && t.where == readmodel.Live && p.until > r.cfg.Now().UnixMilli() {
+		return p.failure
+	}
+	if i := slices.IndexFunc(t.failed, func(f *failure) bool { return f.share == s && f.away() }); i >= 0 {
+		return t.failed[i]
+	}
+	return nil
 }
 
 func (r *Runner) logFailure(ctx context.Context, f *failure) {
@@ -107,8 +136,8 @@ func (r *Runner) retryDue(ctx context.Context, rest time.Duration) (time.Duratio
 	for _, p := range s.parked {
 		switch {
 		case p.Next == 0 || !s.takes(p.share) || r.names[p.projection] == nil:
-		case p.Next > now:
-			rest = min(rest, time.Duration(p.Next-now)*time.Millisecond)
+		case max(p.Next, r.pauses[p.share].until) > now:
+			rest = min(rest, time.Duration(max(p.Next, r.pauses[p.share].until)-now)*time.Millisecond)
 		case tried == retriesAtOnce:
 			rest = 0
 		default:
@@ -144,12 +173,22 @@ func (r *Runner) retry(ctx context.Context, s *state, p *parked) (more bool, err
 			commands = append(commands, shown)
 		}
 	}
-	more, err = r.attempt(ctx, p, commands, nil)
-	if f, ok := failureOf(err); ok {
-		before := slices.IndexFunc(commands, func(cmd *record.Record) bool { return cmd.Version == f.event.cmd.Version })
-		if more, err = r.attempt(ctx, p, commands[:before], f); err == nil {
-			r.logFailure(ctx, f)
+	var failed *failure
+	for {
+		more, err = r.attempt(ctx, p, commands, failed)
+		f, ok := errors.AsType[*failure](err)
+		if !ok {
+			break
 		}
+		failed = f
+		commands = commands[:slices.IndexFunc(commands, func(cmd *record.Record) bool { return cmd.Version == f.event.cmd.Version })]
+	}
+	switch {
+	case err != nil:
+	case failed != nil:
+		r.note(ctx, []*failure{failed})
+	default:
+		delete(r.pauses, p.share)
 	}
 	return more, err
 }
@@ -165,10 +204,11 @@ func (r *Runner) attempt(ctx context.Context, p *parked, commands []*record.Reco
 				return err
 			}
 			for _, cmd := range commands {
-				if err := applyOne(ctx, projection, bound, event{tenant: p.tenant, cmd: cmd}); err != nil {
+				if err := applyOne(ctx, tx, projection, bound, event{tenant: p.tenant, cmd: cmd}, true); err != nil {
 					return err
 				}
 			}
+			bound.End()
 			if err := tx.As(ctx, driver.All); err != nil {
 				return err
 			}
@@ -264,6 +304,7 @@ func (r *Runner) amend(ctx context.Context, projection string, key record.Key, c
 			if !ok {
 				return notParked()
 			}
+			delete(r.pauses, at.share)
 			p := *waits
 			if err := change(tx, next, &p); err != nil {
 				return err

@@ -149,7 +149,6 @@ func parameters(rows, columns int) string {
 // insert inserts rows of a table, and does with those that are there what conflict says.
 func insert(ctx context.Context, tx driver.Tx, into string, columns []string, rows [][]any, conflict string) error {
 	return values(rows, func(parameters string, args []any) error {
-		_, err := tx.Exec(ctx, "INSERT INTO "+into+" ("+strings.Join(columns, ", ")+") VALUES "+parameters+" "+conflict, args...)
-		return err
+		return tx.Send(ctx, "INSERT INTO "+into+" ("+strings.Join(columns, ", ")+") VALUES "+parameters+" "+conflict, args...)
 	})
 }

@@ -80,8 +80,9 @@ type Runner struct {
 	wake        chan struct{}      // receives when there may be something to do
 
 	size  int           // of the next batch; of who works
-	busy  chan struct{} // holds one while a live transaction is under way
-	state *state        // what the last one left, nil where that must be read; of who is busy
+	busy   chan struct{}   // holds one while a live transaction is under way
+	state  *state          // what the last one left, nil where that must be read; of who is busy
+	pauses map[share]pause // of projections that lack something; of who is busy
 
 	moving sync.Mutex
 	moved  chan struct{} // closed, and replaced, when the position moves; guarded by moving
@@ -105,7 +106,7 @@ func New(cfg Config) *Runner {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	r := &Runner{cfg: cfg, db: cfg.Database, size: batch, wake: make(chan struct{}, 1), busy: make(chan struct{}, 1), moved: make(chan struct{}),
+	r := &Runner{cfg: cfg, db: cfg.Database, size: batch, pauses: map[share]pause{}, wake: make(chan struct{}, 1), busy: make(chan struct{}, 1), moved: make(chan struct{}),
 		lease: projection.Alone{Leases: cfg.Leases, Owner: cfg.Owner, Term: cfg.Term, Log: cfg.Log},
 		types: map[record.EntityType][]*readmodel.Projection{}, names: map[string]*readmodel.Projection{}, tables: map[string][]table{}}
 	if cfg.Model != nil {

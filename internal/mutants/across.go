@@ -166,14 +166,14 @@ var acrossTenants = []mutant{
 	{
 		name: "commands behind one that failed don't wait for it",
 		file: "upkeep/apply.go",
-		old:  "ok && e.cmd.Version >= waits.Version {",
-		new:  "ok && e.cmd.Version == waits.Version {",
+		old:  "ok && e.cmd.Version >= waits.Version:",
+		new:  "ok && e.cmd.Version == waits.Version:",
 		test: []string{"-run", "TestParked/sqlite", "./upkeep"},
 	},
 	{
 		name: "what comes while a tenant is held for a rebuild is lost",
 		file: "upkeep/rebuild.go",
-		old:  "return r.onto(ctx, tx, next.waiting, readmodel.Live, take, events, failed)",
+		old:  "t.not = next.waiting\n\t\t\t\treturn r.put(ctx, tx, t)",
 		new:  "return nil",
 		test: []string{"-run", "TestEachStep", "./upkeep"},
 	},
