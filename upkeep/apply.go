@@ -235,7 +235,13 @@ func (r *Runner) put(ctx context.Context, tx driver.Tx, t task) error {
 }
 
 // project applies the events of a task share by share, in their order; those that wait are left out.
-func (r *Runner) project(ctx context.Context, tx driver.Tx, t task) error {
+func (r *Runner) project(ctx context.Context, tx driver.Tx, t task) (err error) {
+	defer func() {
+		broken := tx.Settle(ctx)
+		if err = cmp.Or(err, broken); broken != nil && !t.careful && !atFault(ctx, broken) {
+			err = errUnclear
+		}
+	}()
 	order, groups := []share{}, map[share][]int{}
 	for i, e := range t.events {
 		if e.cmd == nil {
@@ -289,11 +295,6 @@ func (r *Runner) project(ctx context.Context, tx driver.Tx, t task) error {
 			return err
 		}
 	}
-	if err := tx.Settle(ctx); err != nil && !t.careful && !atFault(ctx, err) {
-		return errUnclear
-	} else if err != nil {
-		return err
-	}
 	return nil
 }
 
@@ -302,9 +303,9 @@ func (s share) scope() scope.Scope {
 	return scope.New(s.tenant, scope.Full, time.Time{}, &scope.Actor{UserID: "system", Role: "system", Source: "projection " + s.projection})
 }
 
-// applyOne applies one command. It fails with *failure where the projection does or panics, and with errUnclear where a statement did and
-// who sent it is not known because nobody was careful; else the database or the context is at fault, and not with the projection's
-// word for it: one that takes no notice of a statement that failed has failed, and one that is unavailable doesn't make the database so.
+// applyOne applies one command. It fails with *failure where the projection does or panics. What the transaction failed with is asked
+// of the transaction, not of the projection: one that takes no notice of a statement that failed has failed, if it was looked carefully, and one
+// that is unavailable doesn't make the database so.
 func applyOne(ctx context.Context, tx driver.Tx, p *readmodel.Projection, bound *readmodel.Tx, e event, careful bool) error {
 	err := func() (err error) {
 		defer func() {
@@ -322,10 +323,8 @@ func applyOne(ctx context.Context, tx driver.Tx, p *readmodel.Projection, bound 
 	}
 	broken := tx.Settle(ctx)
 	switch {
-	case atFault(ctx, broken):
+	case broken != nil && !careful, atFault(ctx, broken):
 		return broken
-	case broken != nil && !careful:
-		return errUnclear
 	case broken == nil && err == nil:
 		return nil
 	}

@@ -28,8 +28,28 @@ type Projection struct {
 	Name   string   `json:"name"`
 	Type   string   `json:"type"` // of entities; "" for all
 	Tables []string `json:"tables"`
-	Aside  int      `json:"aside"`  // records that wait for another attempt
-	Parked int      `json:"parked"` // records that wait for an operator
+	Waits
+}
+
+// Waits is how many records wait for a projection.
+type Waits struct {
+	Aside  int `json:"aside"`  // for another attempt
+	Parked int `json:"parked"` // for an operator
+}
+
+// waits returns how many records wait for each projection that has any.
+func (w waiting) waits() map[string]Waits {
+	out := map[string]Waits{}
+	for at, p := range w.parked {
+		n := out[at.projection]
+		if p.Next == 0 {
+			n.Parked++
+		} else {
+			n.Aside++
+		}
+		out[at.projection] = n
+	}
+	return out
 }
 
 // Rebuild is what became of a rebuild, or of an audit.
@@ -63,18 +83,9 @@ func (r *Runner) Status(ctx context.Context, sys scope.System) (Status, error) {
 			return err
 		}
 		out.Position = string(s.position)
+		waits := s.waits()
 		for _, p := range r.projections {
-			shown := Projection{Name: p.Name, Type: p.Type.String(), Tables: p.Tables}
-			for at, waits := range s.parked {
-				switch {
-				case at.projection != p.Name:
-				case waits.Next == 0:
-					shown.Parked++
-				default:
-					shown.Aside++
-				}
-			}
-			out.Projections = append(out.Projections, shown)
+			out.Projections = append(out.Projections, Projection{p.Name, p.Type.String(), p.Tables, waits[p.Name]})
 		}
 		err = tx.Query(ctx, func(row driver.Row) error {
 			var at int64
@@ -132,22 +143,19 @@ func (r *Runner) Busiest(ctx context.Context, limit int) ([]Tenant, error) {
 
 // Behind returns how many places of the feed the read model has not passed yet, and how many records wait for each projection. It
 // is for metrics, too.
-func (r *Runner) Behind(ctx context.Context) (places int64, waiting map[string]int64, err error) {
+func (r *Runner) Behind(ctx context.Context) (places int64, waiting map[string]Waits, err error) {
 	end, err := r.across.End(ctx)
 	if err != nil {
 		return 0, nil, err
 	}
-	waiting = map[string]int64{}
 	err = r.db.Read(ctx, func(tx driver.Tx) error {
 		s, err := load(ctx, tx)
 		if err != nil {
 			return err
 		}
+		waiting = s.waits()
 		for name := range r.names {
-			waiting[name] = 0
-		}
-		for at := range s.parked {
-			waiting[at.projection]++
+			waiting[name] = waiting[name] // none, too
 		}
 		last, _ := end.Number() // 0 for one that is too large to be counted
 		at, _ := s.position.Number()

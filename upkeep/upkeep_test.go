@@ -87,6 +87,8 @@ func (w *world) put(ctx context.Context, tx *readmodel.Tx, cmd *record.Record, a
 	switch {
 	case strings.HasPrefix(cmd.Name, "poison"):
 		return errors.New("it is poison")
+	case strings.HasPrefix(cmd.Name, "away"):
+		return fault.New(fault.Unavailable, "prices", "the price list is away")
 	case strings.HasPrefix(cmd.Name, "panic"):
 		panic("it panics")
 	}
