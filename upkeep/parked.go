@@ -280,11 +280,21 @@ func (r *Runner) Retry(ctx context.Context, projection string, key record.Key) e
 }
 
 // Skip gives up the command that failed, which is version, and goes on with the one after it; a rebuild leaves it out too. Of two operators who skip one command, one
-// does. It fails with fault.NotFound where that command does not wait for the projection.
+// does. It fails with fault.NotFound where that command does not wait for the projection, and with fault.Unavailable while a rebuild or audit is
+// under way, which may have passed the command and would not know.
 func (r *Runner) Skip(ctx context.Context, projection string, key record.Key, version int64) error {
 	return r.amend(ctx, projection, key, func(tx driver.Tx, next *state, p *parked) error {
 		if p.Version != version {
 			return notParked()
+		}
+		unaware := false
+		err := tx.Query(ctx, func(driver.Row) error { unaware = true; return nil },
+			"SELECT 1 FROM upkeep_rebuild WHERE projection = $1 AND tenant_code IN ($2, '*') AND state IN ($3, $4)", p.projection, p.tenant.String(), stateReplay, stateHeld)
+		if err != nil {
+			return err
+		}
+		if unaware {
+			return fault.New(fault.Unavailable, "upkeep.Skip", "the projection is rebuilt or audited now; skip the command when that has ended")
 		}
 		p.Version++
 		next.skipped[skip{p.place, version}] = true

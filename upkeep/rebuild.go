@@ -319,18 +319,7 @@ func (r *Runner) release(ctx context.Context, group []rebuild) error {
 // clear removes rows of a share from the shadow tables, and when none is left begins the rebuild, or ends it.
 func (r *Runner) clear(ctx context.Context, b rebuild) error {
 	for _, t := range r.tablesOf(b.projection) {
-		removed := int64(0)
-		err := r.db.Write(ctx, func(tx driver.Tx) (err error) {
-			if err := tx.As(ctx, driver.All); err != nil {
-				return err
-			}
-			key := selection(t.key)
-			own, args := t.ofShare(b.share)
-			removed, err = tx.Exec(ctx, fmt.Sprintf("DELETE FROM %s WHERE %s AND (%s) IN (SELECT %s FROM %s WHERE %s LIMIT %d)",
-				t.shadow, own, key, key, t.shadow, own, clearBatch), args...)
-			return err
-		})
-		if err != nil || removed == clearBatch {
+		if removed, err := r.removeSome(ctx, t, readmodel.Shadow, b.share); err != nil || removed == clearBatch {
 			return err
 		}
 	}
@@ -341,6 +330,21 @@ func (r *Runner) clear(ctx context.Context, b rebuild) error {
 		}
 		return b.become(ctx, tx, r, b.state, to, b.held)
 	})
+}
+
+// removeSome removes at most clearBatch rows of a share from a table.
+func (r *Runner) removeSome(ctx context.Context, t table, where readmodel.Place, s share) (removed int64, err error) {
+	err = r.db.Write(ctx, func(tx driver.Tx) (err error) {
+		if err := tx.As(ctx, driver.All); err != nil {
+			return err
+		}
+		key := selection(t.key)
+		own, args := t.ofShare(s)
+		removed, err = tx.Exec(ctx, fmt.Sprintf("DELETE FROM %s WHERE %s AND (%s) IN (SELECT %s FROM %s WHERE %s LIMIT %d)",
+			t.in(where), own, key, key, t.in(where), own, clearBatch), args...)
+		return err
+	})
+	return removed, err
 }
 
 // position returns how far what is read is.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/tenantry/tenantry/fault"
 	"github.com/tenantry/tenantry/readmodel"
 	"github.com/tenantry/tenantry/record"
 	"github.com/tenantry/tenantry/storage/driver"
@@ -97,6 +98,9 @@ func (r *Runner) define(ctx context.Context) (name string, err error) {
 		}
 		return find(tx)
 	})
+	if err == nil && name == "" {
+		err = fault.New(fault.Unavailable, "upkeep.Open", "another version of this program keeps the read model; start all processes with one, or begin with an empty read model")
+	}
 	return name, err
 }
 
