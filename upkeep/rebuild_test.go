@@ -231,7 +231,9 @@ func TestDeclarationChangesMeanwhile(t *testing.T) {
 		w.cfg.Model = w.model(products, wider)
 		w.runner = w.run(w.cfg)
 		w.reach(w.runner, w.publishSome(3, 5))
-		w.until("the table is as it is declared", func() bool { return len(w.query("SELECT name FROM readmodel_form WHERE NOT stale AND name = 'again'")) == 1 })
+		w.until("the table is as it is declared", func() bool {
+			return len(w.query("SELECT name FROM readmodel_form WHERE NOT stale AND name = 'again'")) == 1
+		})
 		w.settled(w.runner)
 		if diff := cmp.Diff(w.query("SELECT pk, sk, name, version, 'chairs' FROM product"), w.query("SELECT pk, sk, name, version, category FROM again")); diff != "" {
 			t.Errorf("after %d steps: %s", steps, diff)
