@@ -260,32 +260,9 @@ func (r *Runner) project(ctx context.Context, tx driver.Tx, t task) (err error) 
 	}
 	later := map[place]*parked{}
 	for _, s := range order {
-		p, away := r.names[s.projection], r.awayIn(t, s)
-		bound, err := p.Begin(ctx, tx, s.scope(), t.where)
-		if err != nil {
+		if err := r.projectShare(ctx, tx, t, s, groups[s], later); err != nil {
 			return err
 		}
-		for _, i := range groups[s] {
-			e := t.events[i]
-			at := place{s, e.cmd.PK, e.cmd.SK}
-			waits, ok := t.not.parked[at]
-			switch {
-			case ok && e.cmd.Version >= waits.Version:
-				if waits.Latest < e.cmd.Version {
-					waits = waits.until(e.cmd.Version)
-					t.not.parked[at], later[at] = waits, waits
-				}
-			case t.not.skipped[skip{at, e.cmd.Version}]:
-			case away != nil && e.position.Compare(away.event.position) >= 0:
-				err = r.park(ctx, tx, t, &failure{share: s, event: e, err: away.err})
-			default:
-				err = applyOne(ctx, tx, p, bound, e, t.careful)
-			}
-			if err != nil {
-				return err
-			}
-		}
-		bound.End()
 	}
 	if err := tx.As(ctx, driver.All); err != nil {
 		return err
@@ -298,37 +275,93 @@ func (r *Runner) project(ctx context.Context, tx driver.Tx, t task) (err error) 
 	return nil
 }
 
+// projectShare applies those events of a task that are a share's. Records that wait for one more get into later.
+func (r *Runner) projectShare(ctx context.Context, tx driver.Tx, t task, s share, own []int, later map[place]*parked) error {
+	away := r.awayIn(t, s)
+	turn, err := r.turn(ctx, tx, s, t.where)
+	if err != nil {
+		return err
+	}
+	defer turn.end()
+	for _, i := range own {
+		e := t.events[i]
+		at := place{s, e.cmd.PK, e.cmd.SK}
+		waits, ok := t.not.parked[at]
+		switch {
+		case ok && e.cmd.Version >= waits.Version:
+			if waits.Latest < e.cmd.Version {
+				waits = waits.until(e.cmd.Version)
+				t.not.parked[at], later[at] = waits, waits
+			}
+		case t.not.skipped[skip{at, e.cmd.Version}]:
+		case away != nil && e.position.Compare(away.event.position) >= 0:
+			err = r.park(ctx, tx, t, &failure{share: s, event: e, err: away.err})
+		default:
+			err = turn.apply(ctx, e, t.careful)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // scope returns the Scope that a share's rows are written with.
 func (s share) scope() scope.Scope {
 	return scope.New(s.tenant, scope.Full, time.Time{}, &scope.Actor{UserID: "system", Role: "system", Source: "projection " + s.projection})
 }
 
-// applyOne applies one command. It fails with *failure where the projection does or panics. What the transaction failed with is asked
+// turn is a projection's turn in a transaction, with one tenant's rows. It is ended.
+type turn struct {
+	projection *readmodel.Projection
+	tx         driver.Tx
+	bound      *readmodel.Tx
+	ctx        context.Context // of the projection
+	end        func()
+}
+
+// turnLimit is how long a share's commands of one transaction may take, which has to end some time after that.
+const turnLimit = 5 * time.Second
+
+func (r *Runner) turn(ctx context.Context, tx driver.Tx, s share, where readmodel.Place) (turn, error) {
+	p := r.names[s.projection]
+	bound, err := p.Begin(ctx, tx, s.scope(), where)
+	if err != nil {
+		return turn{}, err
+	}
+	within, cancel := context.WithTimeoutCause(ctx, r.turnLimit, fault.New(fault.Unavailable, "upkeep", "the projection took longer than %v", r.turnLimit))
+	return turn{p, tx, bound, within, func() { cancel(); bound.End() }}, nil
+}
+
+// apply applies one command. It fails with *failure where the projection does or panics. What the transaction failed with is asked
 // of the transaction, not of the projection: one that takes no notice of a statement that failed has failed, if it was looked carefully, and one
 // that is unavailable doesn't make the database so.
-func applyOne(ctx context.Context, tx driver.Tx, p *readmodel.Projection, bound *readmodel.Tx, e event, careful bool) error {
+func (t turn) apply(ctx context.Context, e event, careful bool) error {
 	err := func() (err error) {
 		defer func() {
 			if v := recover(); v != nil {
 				err = fmt.Errorf("the projection panicked: %v", v)
 			}
 		}()
-		if _, err := p.Tenant(e.cmd); err != nil {
+		if _, err := t.projection.Tenant(e.cmd); err != nil {
 			return err
 		}
-		return p.Apply(ctx, bound, e.cmd)
+		return t.projection.Apply(t.ctx, t.bound, e.cmd)
 	}()
 	if err == nil && !careful {
 		return nil
 	}
-	broken := tx.Settle(ctx)
+	if err != nil && t.ctx.Err() != nil {
+		err = context.Cause(t.ctx)
+	}
+	broken := t.tx.Settle(ctx)
 	switch {
 	case broken != nil && !careful, atFault(ctx, broken):
 		return broken
 	case broken == nil && err == nil:
 		return nil
 	}
-	return &failure{share: shareOf(p, e), event: e, err: cmp.Or(err, broken)}
+	return &failure{share: shareOf(t.projection, e), event: e, err: cmp.Or(err, broken)}
 }
 
 // atFault reports whether the transaction itself is at fault for what its statements failed with: no space, no connection, no time.

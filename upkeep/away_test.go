@@ -148,3 +148,32 @@ func TestWhatAProjectionKeeps(t *testing.T) {
 		}
 	})
 }
+
+// TestSlow has a projection wait for something that does not come: it gets the time of a turn, and others go on.
+func TestSlow(t *testing.T) {
+	eachDatabase(t, func(t *testing.T, src driver.Source) {
+		w := newWorld(t, src)
+		r := upkeep.New(w.cfg)
+		upkeep.LimitTurns(r, 20*time.Millisecond)
+		if err := r.Open(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		for n := range 10 {
+			w.publish("acme", fmt.Sprint("p", n), "slow", false)
+			w.publish("bravo", fmt.Sprint("p", n), "good", false)
+		}
+		last := w.publish("bravo", "last", "good", false)
+		r.Start(context.Background())
+		defer r.Close()
+		w.reach(r, last)
+		if got := w.query("SELECT sk FROM product WHERE tenant_code = 'bravo'"); len(got) != 11 {
+			t.Errorf("%d rows of another tenant; want 11", len(got))
+		}
+		if p := w.parked(r); len(p) != 10 || !strings.Contains(p[0].Reason, "took longer than 20ms") {
+			t.Errorf("parked: %+v", p)
+		}
+		w.healed.Store(true)
+		w.until("nothing waits", func() bool { return len(w.parked(r)) == 0 })
+		w.check()
+	})
+}

@@ -196,19 +196,18 @@ func (r *Runner) retry(ctx context.Context, s *state, p *parked) (more bool, err
 // attempt makes the transaction of one attempt: commands are applied, and p goes on with what is behind them: nothing, more of them, or
 // the command that failed. It returns whether more are left.
 func (r *Runner) attempt(ctx context.Context, p *parked, commands []*record.Record, failed *failure) (more bool, err error) {
-	projection := r.names[p.projection]
 	err = r.step(ctx, "", func(tx driver.Tx, next *state) error {
 		if len(commands) > 0 {
-			bound, err := projection.Begin(ctx, tx, p.share.scope(), readmodel.Live)
+			turn, err := r.turn(ctx, tx, p.share, readmodel.Live)
 			if err != nil {
 				return err
 			}
+			defer turn.end()
 			for _, cmd := range commands {
-				if err := applyOne(ctx, tx, projection, bound, event{tenant: p.tenant, cmd: cmd}, true); err != nil {
+				if err := turn.apply(ctx, event{tenant: p.tenant, cmd: cmd}, true); err != nil {
 					return err
 				}
 			}
-			bound.End()
 			if err := tx.As(ctx, driver.All); err != nil {
 				return err
 			}

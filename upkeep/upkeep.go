@@ -72,6 +72,7 @@ type Runner struct {
 	db          driver.Relational
 	across      storage.Across
 	lease       projection.Alone
+	turnLimit   time.Duration
 	projections []readmodel.Projection
 	types       map[record.EntityType][]*readmodel.Projection
 	names       map[string]*readmodel.Projection
@@ -106,7 +107,7 @@ func New(cfg Config) *Runner {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	r := &Runner{cfg: cfg, db: cfg.Database, size: batch, pauses: map[share]pause{}, wake: make(chan struct{}, 1), busy: make(chan struct{}, 1), moved: make(chan struct{}),
+	r := &Runner{cfg: cfg, db: cfg.Database, size: batch, turnLimit: turnLimit, pauses: map[share]pause{}, wake: make(chan struct{}, 1), busy: make(chan struct{}, 1), moved: make(chan struct{}),
 		lease: projection.Alone{Leases: cfg.Leases, Owner: cfg.Owner, Term: cfg.Term, Log: cfg.Log},
 		types: map[record.EntityType][]*readmodel.Projection{}, names: map[string]*readmodel.Projection{}, tables: map[string][]table{}}
 	if cfg.Model != nil {

@@ -89,6 +89,9 @@ func (w *world) put(ctx context.Context, tx *readmodel.Tx, cmd *record.Record, a
 		return errors.New("it is poison")
 	case strings.HasPrefix(cmd.Name, "away"):
 		return fault.New(fault.Unavailable, "prices", "the price list is away")
+	case strings.HasPrefix(cmd.Name, "slow"):
+		<-ctx.Done()
+		return ctx.Err()
 	case strings.HasPrefix(cmd.Name, "panic"):
 		panic("it panics")
 	}
