@@ -208,8 +208,8 @@ func TestNewProjection(t *testing.T) {
 	})
 }
 
-// TestDeclarationChangesMeanwhile changes a table's declaration at each step of a rebuild of one tenant and of an audit: what the shadow lost
-// is not put in place, and all is made anew in the end.
+// TestDeclarationChangesMeanwhile changes a table's declaration at each step of a rebuild of one tenant, of all and of an audit: what the shadow
+// lost is not put in place, and all is made anew in the end.
 func TestDeclarationChangesMeanwhile(t *testing.T) {
 	wider := readmodel.Declare[struct {
 		N        int64  `json:"n" db:"n"`
@@ -220,7 +220,11 @@ func TestDeclarationChangesMeanwhile(t *testing.T) {
 		w.cfg.Model = w.model(products, again)
 		w.runner = w.run(w.cfg)
 		w.reach(w.runner, w.publishSome(1, 200))
-		if _, err := w.runner.Ask(t.Context(), worldtest.System("ask", nil), worldtest.Code("acme"), "again", "a test", steps%2 == 0); err != nil {
+		code := worldtest.Code("acme")
+		if steps%3 == 2 {
+			code = tenant.Code{}
+		}
+		if _, err := w.runner.Ask(t.Context(), worldtest.System("ask", nil), code, "again", "a test", steps%3 == 1); err != nil {
 			t.Fatal(err)
 		}
 		w.runner.Close()
@@ -229,6 +233,12 @@ func TestDeclarationChangesMeanwhile(t *testing.T) {
 		}
 		w.publishSome(2, 5)
 		w.cfg.Model = w.model(products, wider)
+		for upkeep.RebuildStep(t.Context(), upkeep.New(w.cfg)) { // before it is asked for anew
+		}
+		upkeep.CatchUp(t.Context(), upkeep.New(w.cfg))
+		if diff := cmp.Diff(w.query("SELECT pk, sk, name, version FROM product"), w.query("SELECT pk, sk, name, version FROM again")); diff != "" {
+			t.Errorf("what is read, changed after %d steps: %s", steps, diff)
+		}
 		w.runner = w.run(w.cfg)
 		w.reach(w.runner, w.publishSome(3, 5))
 		w.until("the table is as it is declared", func() bool {
