@@ -14,7 +14,7 @@ type readModelMetrics struct{ keeper *upkeep.Runner }
 
 var (
 	placesBehind = prometheus.NewDesc("tenantry_read_model_behind", "Places of the change feed that the read model has not passed yet.", nil, nil)
-	projectionOf = prometheus.NewDesc("tenantry_projection_waiting", "Records that wait for another attempt or an operator, by projection.", []string{"projection"}, nil)
+	projectionOf = prometheus.NewDesc("tenantry_projection_waiting", "Records that wait, by projection and for what: retry or operator.", []string{"projection", "for"}, nil)
 	tenantLag    = prometheus.NewDesc("tenantry_tenant_projection_lag_seconds", "Time from a tenant's last command to its effect in the read model; the 100 busiest tenants.", []string{"tenant"}, nil)
 	tenantDone   = prometheus.NewDesc("tenantry_tenant_projection_applied_total", "Commands applied to the read model, by tenant; the 100 busiest.", []string{"tenant"}, nil)
 	tenantErrors = prometheus.NewDesc("tenantry_tenant_projection_errors_total", "Commands that could not be applied at first, by tenant; the 100 busiest.", []string{"tenant"}, nil)
@@ -41,7 +41,8 @@ func (m readModelMetrics) Collect(out chan<- prometheus.Metric) {
 	}
 	gauge(placesBehind, float64(places))
 	for name, n := range waiting {
-		gauge(projectionOf, float64(n), name)
+		gauge(projectionOf, float64(n.Aside), name, "retry")
+		gauge(projectionOf, float64(n.Parked), name, "operator")
 	}
 	tenants, err := m.keeper.Busiest(ctx, busiest)
 	if err != nil {

@@ -235,7 +235,7 @@ func TestOperators(t *testing.T) {
 	}
 	scraped := httptest.NewRecorder()
 	s.Handler.AdminHandler().ServeHTTP(scraped, httptest.NewRequest("GET", "/metrics", nil))
-	for _, want := range []string{`tenantry_projection_waiting{projection="picky"} 0`, `tenantry_tenant_projection_errors_total{tenant="alpha"} `, `tenantry_tenant_projection_lag_seconds{tenant="alpha"} `, "tenantry_read_model_behind "} {
+	for _, want := range []string{`tenantry_projection_waiting{for="operator",projection="picky"} 0`, `tenantry_tenant_projection_errors_total{tenant="alpha"} `, `tenantry_tenant_projection_lag_seconds{tenant="alpha"} `, "tenantry_read_model_behind "} {
 		if !strings.Contains(scraped.Body.String(), want) {
 			t.Errorf("the metrics lack %s", want)
 		}

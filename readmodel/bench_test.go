@@ -27,7 +27,7 @@ func BenchmarkApply(b *testing.B) {
 				for i := 0; err == nil && i < together; i++ {
 					c := cmd.Clone()
 					c.SK = record.NewID()
-					c.PK, c.Code, c.Name = "PRODUCT#"+tx.Scope().Tenant().String(), c.SK, "chair "+c.SK
+					c.PK, c.Code, c.Name = "PRODUCT#"+tx.Tenant().String(), c.SK, "chair "+c.SK
 					err = p.Apply(b.Context(), tx, c)
 				}
 				return err

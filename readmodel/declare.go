@@ -256,7 +256,8 @@ func (t *table) prepare() {
 }
 
 // Put makes the row of a command's record, with values beside it, unless a later command has. A deleted record's row stays, marked as such.
-// The row is tx's tenant's, whatever the command says of its own. It fails with fault.AlreadyExists where a live row of the tenant has the same unique values.
+// The row is tx's tenant's, whatever the command says of its own. Where a live row of the
+// tenant has the same unique values the transaction fails with fault.AlreadyExists, which a later statement may say.
 func (t *Table[T]) Put(ctx context.Context, tx *Tx, cmd *record.Record, values T) error {
 	return t.put(ctx, tx, cmd, reflect.ValueOf(values))
 }
@@ -275,8 +276,7 @@ func (t *table) put(ctx context.Context, tx *Tx, cmd *record.Record, values refl
 	for _, f := range t.fields {
 		args = append(args, valueOf(values.FieldByIndex(f)))
 	}
-	_, err := tx.tx.Exec(ctx, t.upsert[tx.place.number()], args...)
-	return err
+	return tx.tx.Send(ctx, t.upsert[tx.place.number()], args...)
 }
 
 // Delete removes the row of a command's record, unless a later command has made it. It is for rows that a projection makes besides its
@@ -285,8 +285,7 @@ func (t *Table[T]) Delete(ctx context.Context, tx *Tx, cmd *record.Record) error
 	if _, err := tx.table(t.name); err != nil {
 		return err
 	}
-	_, err := tx.tx.Exec(ctx, t.remove[tx.place.number()], tx.sc.Tenant().String(), cmd.PK, cmd.SK, cmd.Version)
-	return err
+	return tx.tx.Send(ctx, t.remove[tx.place.number()], tx.sc.Tenant().String(), cmd.PK, cmd.SK, cmd.Version)
 }
 
 func (p Place) number() int {

@@ -94,7 +94,7 @@ func model(t testing.TB, db driver.Relational, tables ...Declared) *Model {
 	t.Helper()
 	m, err := New(tables)
 	must(t, err)
-	_, err = m.Migrate(t.Context(), db)
+	_, err = m.Migrate(t.Context(), db, nil)
 	must(t, err)
 	return m
 }

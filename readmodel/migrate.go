@@ -27,9 +27,10 @@ type made struct {
 //
 // A column that was added, or has another type now, is empty in rows that are there already, until a rebuild. One that is declared no more
 // stays until then, and so do indexes. No rows are written, and readers wait for nobody. Of several processes that start at once one
-// does the work. It fails with fault.InvalidRequest where a table of a name stands there that it did not make, and with fault.Unavailable where
+// does the work. Emptied is called for each table whose shadow was made anew, in the transaction that does, so that nobody goes on filling it; nil
+// does nothing. It fails with fault.InvalidRequest where a table of a name stands there that it did not make, and with fault.Unavailable where
 // the database's user may not make tables.
-func (m *Model) Migrate(ctx context.Context, db driver.Relational) (rebuild []string, err error) {
+func (m *Model) Migrate(ctx context.Context, db driver.Relational, emptied func(ctx context.Context, tx driver.Tx, table string) error) (rebuild []string, err error) {
 	current := false
 	err = db.Read(ctx, func(tx driver.Tx) error {
 		known, err := m.registered(ctx, tx, db.Dialect())
@@ -50,7 +51,9 @@ func (m *Model) Migrate(ctx context.Context, db driver.Relational) (rebuild []st
 			case !ok:
 				known[t.name], err = t.create(ctx, tx, db.Dialect())
 			case was.digest != t.form().digest():
-				known[t.name], err = t.evolve(ctx, tx, db.Dialect(), was)
+				if known[t.name], err = t.evolve(ctx, tx, db.Dialect(), was); err == nil && emptied != nil {
+					err = emptied(ctx, tx, t.name)
+				}
 			}
 			if err != nil {
 				return err

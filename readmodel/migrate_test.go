@@ -23,7 +23,7 @@ func migrate(t testing.TB, db driver.Relational, tables ...Declared) (*Model, []
 	t.Helper()
 	m, err := New(tables)
 	must(t, err)
-	rebuild, err := m.Migrate(t.Context(), db)
+	rebuild, err := m.Migrate(t.Context(), db, nil)
 	must(t, err)
 	return m, rebuild
 }
@@ -130,7 +130,7 @@ func TestProcessesThatStartAtOnce(t *testing.T) {
 			errs, rebuild := make([]error, 4), make([][]string, 4)
 			for i := range errs {
 				db := another()
-				wg.Go(func() { rebuild[i], errs[i] = m.Migrate(t.Context(), db) })
+				wg.Go(func() { rebuild[i], errs[i] = m.Migrate(t.Context(), db, nil) })
 			}
 			wg.Wait()
 			must(t, errors.Join(errs...))
@@ -149,7 +149,7 @@ func TestMigrationsThatAreRefused(t *testing.T) {
 	}))
 	m, err := New([]Declared{products()})
 	must(t, err)
-	_, err = m.Migrate(t.Context(), db)
+	_, err = m.Migrate(t.Context(), db, nil)
 	fails(t, "a table of somebody else", err, fault.InvalidRequest)
 }
 
@@ -261,11 +261,11 @@ func TestServersThatMayNotMakeTables(t *testing.T) {
 	server := opened(t, postgres.At(postgrestest.As(t, url, "server"), postgres.Options{}))
 	m, err := New([]Declared{products()})
 	must(t, err)
-	_, err = m.Migrate(t.Context(), server)
+	_, err = m.Migrate(t.Context(), server, nil)
 	fails(t, "a server that begins", err, fault.Unavailable)
-	_, err = m.Migrate(t.Context(), owner)
+	_, err = m.Migrate(t.Context(), owner, nil)
 	must(t, err)
-	rebuild, err := m.Migrate(t.Context(), server)
+	rebuild, err := m.Migrate(t.Context(), server, nil)
 	must(t, err)
 	same(t, "tables to fill", rebuild, []string{"product"})
 	must(t, project(t.Context(), m, server, Shadow, command(t, "acme", "1", 1, map[string]any{})))
@@ -273,7 +273,7 @@ func TestServersThatMayNotMakeTables(t *testing.T) {
 	must(t, server.Write(t.Context(), func(tx driver.Tx) error { return m.Rebuilt(t.Context(), tx, "product") }))
 	changed, err := New([]Declared{Declare[before]("product", Options{})})
 	must(t, err)
-	_, err = changed.Migrate(t.Context(), server)
+	_, err = changed.Migrate(t.Context(), server, nil)
 	fails(t, "a server whose declaration is another", err, fault.Unavailable)
 }
 

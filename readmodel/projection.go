@@ -48,7 +48,7 @@ const (
 const shadowSuffix = "_shadow"
 
 // Tx is what a projection writes with: the rows of one tenant, in the tables of one projection, in somebody's transaction. It is for one
-// goroutine, and while the transaction runs. Its zero value is refused everywhere with fault.TenantRequired.
+// goroutine, until End or the transaction's. Its zero value is refused everywhere with fault.TenantRequired, and so is one that has ended.
 type Tx struct {
 	tx     driver.Tx
 	sc     scope.Scope
@@ -71,8 +71,11 @@ func (p Projection) Begin(ctx context.Context, tx driver.Tx, sc scope.Scope, pla
 	return &Tx{tx: tx, sc: sc, tables: p.Tables, place: place}, nil
 }
 
-// Scope returns the Scope whose tenant's rows t writes.
-func (t *Tx) Scope() scope.Scope { return t.sc }
+// End has t refused from now on: whoever kept it writes nothing in another's turn.
+func (t *Tx) End() { *t = Tx{} }
+
+// Tenant returns the tenant whose rows t writes.
+func (t *Tx) Tenant() tenant.Code { return t.sc.Tenant() }
 
 // table returns the quoted name that a table has in t's place.
 func (t *Tx) table(name string) (string, error) {

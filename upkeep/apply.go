@@ -1,6 +1,7 @@
 package upkeep
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -16,8 +17,11 @@ import (
 )
 
 // batch is how many changes one transaction applies at most: on SQLite others wait to commit while it runs. After an error it is half as many,
-// because a transaction that takes too long is ended.
-const batch = 1024
+// because a transaction that takes too long is ended, and batchGrowth more after each that was made.
+const (
+	batch       = 1024
+	batchGrowth = 16
+)
 
 // event is a command of the feed that a View shows.
 type event struct {
@@ -46,12 +50,15 @@ func (r *Runner) eventOf(c driver.Change) (e event, ok bool) {
 	return e, err == nil
 }
 
-// failure is the error of a projection, or its panic.
+// failure is the error of a projection, its panic, or what a statement of its failed with.
 type failure struct {
 	share share
 	event event
 	err   error
 }
+
+// away reports whether what failed is not the command, but something that the projection needs and that may come back.
+func (f *failure) away() bool { return errors.Is(f.err, fault.Unavailable) }
 
 func (f *failure) Error() string {
 	return fmt.Sprintf("projection %s, version %d of %s: %v", f.share.projection, f.event.cmd.Version, f.event.cmd.ID(), f.err)
@@ -75,27 +82,27 @@ func (r *Runner) catchUp(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	position, size := s.position, max(1, r.size)
+	position, size := s.position, r.size
 	changes, err := r.across.Changes(ctx, position, size)
 	for err == nil && len(changes) > 0 {
 		last := changes[len(changes)-1].Position
+		larger := min(batch, size+batchGrowth)
 		following := make(chan read, 1)
 		go func() {
 			var f read
 			if len(changes) == size {
-				f.changes, f.err = r.across.Changes(ctx, last, size)
+				f.changes, f.err = r.across.Changes(ctx, last, larger)
 			}
 			following <- f
 		}()
 		err = r.pass(ctx, position, changes)
 		f := <-following
-		if err == nil {
-			err = f.err
+		if err != nil {
+			r.size = max(1, len(changes)/2)
+			return err
 		}
-		position, changes = last, f.changes
-	}
-	if r.size = min(batch, 2*size); err != nil {
-		r.size = size / 2
+		err, r.size = f.err, larger
+		position, changes, size = last, f.changes, larger
 	}
 	return err
 }
@@ -125,60 +132,73 @@ func (r *Runner) pass(ctx context.Context, from driver.Position, changes []drive
 
 // apply applies events, which end where the position goes, in one transaction, or more where one fails. The caller is busy.
 func (r *Runner) apply(ctx context.Context, events []event) error {
-	return isolate(events, nil, func(events []event, failed []*failure) error {
-		err := r.step(ctx, events[len(events)-1].position, func(tx driver.Tx, next *state) error {
-			if err := r.onto(ctx, tx, next.waiting, readmodel.Live, next.takes, events, failed); err != nil {
+	return isolate(task{events: events, where: readmodel.Live}, func(t task) error {
+		err := r.step(ctx, t.end(), func(tx driver.Tx, next *state) error {
+			t.not, t.take = next.waiting, next.takes
+			if err := r.put(ctx, tx, t); err != nil {
 				return err
 			}
-			return r.arrive(ctx, tx, events, failed)
+			return r.arrive(ctx, tx, t)
 		})
 		if err == nil {
-			for _, f := range failed {
-				r.logFailure(ctx, f)
-			}
+			r.note(ctx, t.failed)
 		}
 		return err
 	})
 }
 
-// isolate has do apply events together. Where one fails with *failure, all are tried again with it as one that failed, and where several did,
-// each half by itself.
-func isolate(events []event, failed []*failure, do func(events []event, failed []*failure) error) error {
-	if len(events) == 0 {
+// task is events that one transaction applies to the tables of a place.
+type task struct {
+	events  []event
+	failed  []*failure // of the events, in earlier attempts: these are parked
+	careful bool       // it is looked after each event whether it failed
+	where   readmodel.Place
+	not     waiting
+	take    func(share) bool // whose events are applied
+}
+
+// end is the position of the last event.
+func (t task) end() driver.Position { return t.events[len(t.events)-1].position }
+
+// errUnclear is the error of a task that is not careful, one of whose statements failed: its answer came after others were sent.
+var errUnclear = errors.New("a statement of a projection failed")
+
+// isolate has do apply a task. Where an event fails, all are tried again with it as one that failed, and where several did, each half by itself.
+func isolate(t task, do func(task) error) error {
+	if len(t.events) == 0 {
 		return nil
 	}
-	err := do(events, failed)
-	f, ok := failureOf(err)
+	err := do(t)
+	f, ok := errors.AsType[*failure](err)
 	switch {
+	case errors.Is(err, errUnclear):
+		t.careful = true
+		return isolate(t, do)
 	case !ok:
 		return err
-	case len(failed) < fewFailures || len(events) == 1:
-		return isolate(events, append(failed, f), do)
+	case len(t.failed) < fewFailures || len(t.events) == 1:
+		t.failed = append(t.failed, f)
+		return isolate(t, do)
 	}
-	half := len(events) / 2
-	behind := events[half-1].position
-	first, second := []*failure{}, []*failure{}
-	for _, f := range append(failed, f) {
-		if f.event.position.Compare(behind) <= 0 {
-			first = append(first, f)
+	first, second := t, t
+	half := len(t.events) / 2
+	first.events, second.events = t.events[:half], t.events[half:]
+	first.failed, second.failed = nil, nil
+	for _, f := range append(t.failed, f) {
+		if f.event.position.Compare(first.end()) <= 0 {
+			first.failed = append(first.failed, f)
 		} else {
-			second = append(second, f)
+			second.failed = append(second.failed, f)
 		}
 	}
-	if err := isolate(events[:half], first, do); err != nil {
+	if err := isolate(first, do); err != nil {
 		return err
 	}
-	return isolate(events[half:], second, do)
+	return isolate(second, do)
 }
 
 // fewFailures is how many events of one transaction may fail.
 const fewFailures = 4
-
-// failureOf returns the *failure that err is of. Ok is false where the transaction itself is at fault: no space, no connection, no time.
-func failureOf(err error) (f *failure, ok bool) {
-	f, ok = errors.AsType[*failure](err)
-	return f, ok && !errors.Is(err, fault.Unavailable)
-}
 
 // takes reports whether a share's events are applied now.
 func (s *state) takes(of share) bool {
@@ -195,30 +215,41 @@ func shareOf(p *readmodel.Projection, e event) share {
 	return share{e.tenant, p.Name}
 }
 
-// put applies events to the tables of a place, for the shares that take has, and counts them there. It fails with *failure where a projection fails.
-func (r *Runner) put(ctx context.Context, tx driver.Tx, not waiting, where readmodel.Place, events []event, take func(share) bool) error {
-	if err := r.project(ctx, tx, not, where, events, take); err != nil {
+// put parks those events of a task that failed, applies the others and counts all. It fails with *failure, or errUnclear, where a projection fails.
+func (r *Runner) put(ctx context.Context, tx driver.Tx, t task) error {
+	for _, f := range t.failed {
+		if err := r.park(ctx, tx, t, f); err != nil {
+			return err
+		}
+	}
+	if err := r.project(ctx, tx, t); err != nil {
 		return err
 	}
-	counted := make([]event, 0, len(events))
-	for _, e := range events {
-		if e.cmd != nil && take(share{e.owner, Counters}) {
+	counted := make([]event, 0, len(t.events))
+	for _, e := range t.events {
+		if e.cmd != nil && t.take(share{e.owner, Counters}) {
 			counted = append(counted, e)
 		}
 	}
-	return count(ctx, tx, where, counted)
+	return count(ctx, tx, t.where, counted)
 }
 
-// project applies events share by share, in their order; those of not are left out.
-func (r *Runner) project(ctx context.Context, tx driver.Tx, not waiting, where readmodel.Place, events []event, take func(share) bool) error {
+// project applies the events of a task share by share, in their order; those that wait are left out.
+func (r *Runner) project(ctx context.Context, tx driver.Tx, t task) (err error) {
+	defer func() {
+		broken := tx.Settle(ctx)
+		if err = cmp.Or(err, broken); broken != nil && !t.careful && !atFault(ctx, broken) {
+			err = errUnclear
+		}
+	}()
 	order, groups := []share{}, map[share][]int{}
-	for i, e := range events {
+	for i, e := range t.events {
 		if e.cmd == nil {
 			continue
 		}
 		for _, p := range r.types[e.kind] {
 			s := shareOf(p, e)
-			if !take(s) {
+			if !t.take(s) {
 				continue
 			}
 			if groups[s] == nil {
@@ -229,34 +260,46 @@ func (r *Runner) project(ctx context.Context, tx driver.Tx, not waiting, where r
 	}
 	later := map[place]*parked{}
 	for _, s := range order {
-		p := r.names[s.projection]
-		bound, err := p.Begin(ctx, tx, s.scope(), where)
-		if err != nil {
+		if err := r.projectShare(ctx, tx, t, s, groups[s], later); err != nil {
 			return err
-		}
-		for _, i := range groups[s] {
-			e := events[i]
-			at := place{s, e.cmd.PK, e.cmd.SK}
-			if waits, ok := not.parked[at]; ok && e.cmd.Version >= waits.Version {
-				if waits.Latest < e.cmd.Version {
-					waits = waits.until(e.cmd.Version)
-					not.parked[at], later[at] = waits, waits
-				}
-				continue
-			}
-			if not.skipped[skip{at, e.cmd.Version}] {
-				continue
-			}
-			if err := applyOne(ctx, p, bound, e); err != nil {
-				return err
-			}
 		}
 	}
 	if err := tx.As(ctx, driver.All); err != nil {
 		return err
 	}
 	for _, p := range later {
-		if err := p.put(ctx, tx, where); err != nil {
+		if err := p.put(ctx, tx, t.where); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// projectShare applies those events of a task that are a share's. Records that wait for one more get into later.
+func (r *Runner) projectShare(ctx context.Context, tx driver.Tx, t task, s share, own []int, later map[place]*parked) error {
+	away := r.awayIn(t, s)
+	turn, err := r.turn(ctx, tx, s, t.where)
+	if err != nil {
+		return err
+	}
+	defer turn.end()
+	for _, i := range own {
+		e := t.events[i]
+		at := place{s, e.cmd.PK, e.cmd.SK}
+		waits, ok := t.not.parked[at]
+		switch {
+		case ok && e.cmd.Version >= waits.Version:
+			if waits.Latest < e.cmd.Version {
+				waits = waits.until(e.cmd.Version)
+				t.not.parked[at], later[at] = waits, waits
+			}
+		case t.not.skipped[skip{at, e.cmd.Version}]:
+		case away != nil && e.position.Compare(away.event.position) >= 0:
+			err = r.park(ctx, tx, t, &failure{share: s, event: e, err: away.err})
+		default:
+			err = turn.apply(ctx, e, t.careful)
+		}
+		if err != nil {
 			return err
 		}
 	}
@@ -268,33 +311,72 @@ func (s share) scope() scope.Scope {
 	return scope.New(s.tenant, scope.Full, time.Time{}, &scope.Actor{UserID: "system", Role: "system", Source: "projection " + s.projection})
 }
 
-// applyOne applies one command. What it fails with is a *failure, a panic too, but where the database or the context is at fault.
-func applyOne(ctx context.Context, p *readmodel.Projection, tx *readmodel.Tx, e event) error {
+// turn is a projection's turn in a transaction, with one tenant's rows. It is ended.
+type turn struct {
+	projection *readmodel.Projection
+	tx         driver.Tx
+	bound      *readmodel.Tx
+	ctx        context.Context // of the projection
+	end        func()
+}
+
+// turnLimit is how long a share's commands of one transaction may take, which has to end some time after that.
+const turnLimit = 5 * time.Second
+
+func (r *Runner) turn(ctx context.Context, tx driver.Tx, s share, where readmodel.Place) (turn, error) {
+	p := r.names[s.projection]
+	bound, err := p.Begin(ctx, tx, s.scope(), where)
+	if err != nil {
+		return turn{}, err
+	}
+	within, cancel := context.WithTimeoutCause(ctx, r.turnLimit, fault.New(fault.Unavailable, "upkeep", "the projection took longer than %v", r.turnLimit))
+	return turn{p, tx, bound, within, func() { cancel(); bound.End() }}, nil
+}
+
+// apply applies one command. It fails with *failure where the projection does or panics. What the transaction failed with is asked
+// of the transaction, not of the projection: one that takes no notice of a statement that failed has failed, if it was looked carefully, and one
+// that is unavailable doesn't make the database so.
+func (t turn) apply(ctx context.Context, e event, careful bool) error {
 	err := func() (err error) {
 		defer func() {
 			if v := recover(); v != nil {
 				err = fmt.Errorf("the projection panicked: %v", v)
 			}
 		}()
-		if _, err := p.Tenant(e.cmd); err != nil {
+		if _, err := t.projection.Tenant(e.cmd); err != nil {
 			return err
 		}
-		return p.Apply(ctx, tx, e.cmd)
+		return t.projection.Apply(t.ctx, t.bound, e.cmd)
 	}()
-	if err == nil || ctx.Err() != nil || errors.Is(err, fault.Unavailable) {
-		return err
+	if err == nil && !careful {
+		return nil
 	}
-	return &failure{share: shareOf(p, e), event: e, err: err}
+	if err != nil && t.ctx.Err() != nil {
+		err = context.Cause(t.ctx)
+	}
+	broken := t.tx.Settle(ctx)
+	switch {
+	case broken != nil && !careful, atFault(ctx, broken):
+		return broken
+	case broken == nil && err == nil:
+		return nil
+	}
+	return &failure{share: shareOf(t.projection, e), event: e, err: cmp.Or(err, broken)}
+}
+
+// atFault reports whether the transaction itself is at fault for what its statements failed with: no space, no connection, no time.
+func atFault(ctx context.Context, err error) bool {
+	return err != nil && (ctx.Err() != nil || errors.Is(err, fault.Unavailable))
 }
 
 // arrive keeps how far each tenant of events is: where it stands in the feed, when it came there, and how long that took.
-func (r *Runner) arrive(ctx context.Context, tx driver.Tx, events []event, failed []*failure) error {
+func (r *Runner) arrive(ctx context.Context, tx driver.Tx, t task) error {
 	type arrived struct {
 		last            event
 		applied, errors int64
 	}
 	order, tenants := []tenant.Code{}, map[tenant.Code]*arrived{}
-	for _, e := range events {
+	for _, e := range t.events {
 		if e.cmd == nil {
 			continue
 		}
@@ -306,7 +388,7 @@ func (r *Runner) arrive(ctx context.Context, tx driver.Tx, events []event, faile
 		a.last = e
 		a.applied++
 	}
-	for _, f := range failed {
+	for _, f := range t.failed {
 		tenants[f.event.tenant].errors++
 	}
 	now := r.cfg.Now()

@@ -9,6 +9,8 @@ import (
 
 	"github.com/tenantry/tenantry/record"
 	"github.com/tenantry/tenantry/storage/driver"
+	"github.com/tenantry/tenantry/storage/postgres"
+	"github.com/tenantry/tenantry/storage/postgres/postgrestest"
 	"github.com/tenantry/tenantry/storage/sqlite"
 	"github.com/tenantry/tenantry/upkeep"
 )
@@ -34,12 +36,19 @@ func (w *world) plant(n, records, tenants int) (last driver.Position) {
 	return last
 }
 
-// BenchmarkCatchUp applies 40,000 commands of 100 tenants, half of which create a record, to a table of SQLite.
+// BenchmarkCatchUp applies 40,000 commands of 100 tenants, half of which create a record, to a table of SQLite and of PostgreSQL.
 func BenchmarkCatchUp(b *testing.B) {
+	b.Run("sqlite", func(b *testing.B) { catchUp(b, func() driver.Source { return sqlite.At(b.TempDir()) }) })
+	b.Run("postgres", func(b *testing.B) {
+		catchUp(b, func() driver.Source { return postgres.At(postgrestest.New(b), postgres.Options{}) })
+	})
+}
+
+func catchUp(b *testing.B, src func() driver.Source) {
 	const events = 40_000
 	for b.Loop() {
 		b.StopTimer()
-		w := newWorld(b, sqlite.At(b.TempDir()))
+		w := newWorld(b, src())
 		last := w.plant(events, events/100/2, 100)
 		r := upkeep.New(w.cfg)
 		if err := r.Open(w.Context()); err != nil {
@@ -72,6 +81,9 @@ func processorTime(t testing.TB) time.Duration {
 func (w *world) position() (at driver.Position) {
 	w.Helper()
 	err := w.db.Read(w.Context(), func(tx driver.Tx) error {
+		if err := tx.As(w.Context(), driver.All); err != nil {
+			return err
+		}
 		return tx.Query(w.Context(), func(row driver.Row) error {
 			var text string
 			err := row.Scan(&text)

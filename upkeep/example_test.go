@@ -60,17 +60,6 @@ func Example() {
 		log.Fatal(err)
 	}
 	fmt.Println(row.Name, row.Values.Price)
-
-	counts, err := app.Upkeep().Counts(ctx, worldtest.System("count", app.Audit()))
-	if err != nil {
-		log.Fatal(err)
-	}
-	for _, c := range counts {
-		if c.Type == record.MustEntityType("PRODUCT") {
-			fmt.Println(c.TenantCode, c.Live)
-		}
-	}
 	// Output:
 	// Oak chair 4900
-	// acme 1
 }

@@ -1,6 +1,9 @@
 package upkeep
 
-import "context"
+import (
+	"context"
+	"time"
+)
 
 // RebuildStep does one step of a Runner that was not started. It panics on an error.
 func RebuildStep(ctx context.Context, r *Runner) (more bool) {
@@ -23,3 +26,6 @@ func CatchUp(ctx context.Context, r *Runner) {
 		panic(err)
 	}
 }
+
+// LimitTurns has a projection's commands of one tenant take no longer than limit. The Runner was not started.
+func LimitTurns(r *Runner, limit time.Duration) { r.turnLimit = limit }

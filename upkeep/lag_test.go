@@ -10,7 +10,6 @@ import (
 
 	"github.com/tenantry/tenantry/internal/worldtest"
 	"github.com/tenantry/tenantry/storage/sqlite"
-	"github.com/tenantry/tenantry/upkeep"
 )
 
 // TestLagWhileRebuilding publishes in 99 tenants, in turn with nothing else and while the hundredth, which has most of the records, is rebuilt
@@ -90,25 +89,4 @@ func (w *world) lag(phase time.Duration, beside func(stop <-chan struct{})) time
 		w.Fatal("nothing was published")
 	}
 	return all[len(all)*99/100]
-}
-
-// BenchmarkCounts reads the counts of a system report: 1,000 tenants with 1,000,000 records in all, of 5 entity types.
-func BenchmarkCounts(b *testing.B) {
-	w := newWorld(b, sqlite.At(b.TempDir()))
-	r := upkeep.New(w.cfg)
-	if err := r.Open(b.Context()); err != nil {
-		b.Fatal(err)
-	}
-	w.write(`WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < 4999)
-		INSERT INTO upkeep_counter (tenant_code, type, live) SELECT 't' || (i / 5), 'TYPE' || (i % 5), 200 FROM n`)
-	for b.Loop() {
-		counts, err := r.Counts(b.Context(), worldtest.System("report", nil))
-		total := int64(0)
-		for _, c := range counts {
-			total += c.Live
-		}
-		if err != nil || total != 1_000_000 {
-			b.Fatal(total, err)
-		}
-	}
 }

@@ -66,14 +66,14 @@ func (r *Runner) failed(p parked, err error) *parked {
 	reason := err.Error()
 	p.Reason = strings.ReplaceAll(strings.ToValidUTF8(reason[:min(len(reason), 500)], ""), "\x00", "")
 	p.Next = 0
-	if p.Attempts < r.cfg.Attempts {
+	if p.Attempts < r.cfg.Attempts || errors.Is(err, fault.Unavailable) { // what is away is waited for, and no operator needed
 		p.Next = r.cfg.Now().Add(r.cfg.Backoff(p.Attempts)).UnixMilli()
 	}
 	return &p
 }
 
-// park parks a record for the first time.
-func (r *Runner) park(ctx context.Context, tx driver.Tx, not waiting, where readmodel.Place, f *failure) error {
+// park parks a record for the first time, in the place of a task.
+func (r *Runner) park(ctx context.Context, tx driver.Tx, t task, f *failure) error {
 	cmd := f.event.cmd
 	at := place{f.share, cmd.PK, cmd.SK}
 	stored := cmd.PK
@@ -81,8 +81,37 @@ func (r *Runner) park(ctx context.Context, tx driver.Tx, not waiting, where read
 		stored = cmd.StoredPK
 	}
 	p := r.failed(parked{place: at, StoredPK: stored, Version: cmd.Version, Latest: cmd.Version}, f.err)
-	not.parked[at] = p
-	return p.put(ctx, tx, where)
+	t.not.parked[at] = p
+	return p.put(ctx, tx, t.where)
+}
+
+// pause is how long a share whose projection lacks something is left alone: its commands are parked meanwhile, and nobody else waits.
+type pause struct {
+	until    int64 // Unix milliseconds
+	attempts int   // that have failed, one after the other
+	failure  *failure
+}
+
+// note keeps what failed in a transaction that was made. The caller is busy.
+func (r *Runner) note(ctx context.Context, failed []*failure) {
+	for _, f := range failed {
+		r.logFailure(ctx, f)
+		if f.away() {
+			n := r.pauses[f.share].attempts + 1
+			r.pauses[f.share] = pause{r.cfg.Now().Add(r.cfg.Backoff(n)).UnixMilli(), n, f}
+		}
+	}
+}
+
+// awayIn returns the failure for which the events of a share that are not before it are parked untried, nil for none.
+func (r *Runner) awayIn(t task, s share) *failure {
+	if p, ok := r.pauses[s]; ok && t.where == readmodel.Live && p.until > r.cfg.Now().UnixMilli() {
+		return p.failure
+	}
+	if i := slices.IndexFunc(t.failed, func(f *failure) bool { return f.share == s && f.away() }); i >= 0 {
+		return t.failed[i]
+	}
+	return nil
 }
 
 func (r *Runner) logFailure(ctx context.Context, f *failure) {
@@ -107,8 +136,8 @@ func (r *Runner) retryDue(ctx context.Context, rest time.Duration) (time.Duratio
 	for _, p := range s.parked {
 		switch {
 		case p.Next == 0 || !s.takes(p.share) || r.names[p.projection] == nil:
-		case p.Next > now:
-			rest = min(rest, time.Duration(p.Next-now)*time.Millisecond)
+		case max(p.Next, r.pauses[p.share].until) > now:
+			rest = min(rest, time.Duration(max(p.Next, r.pauses[p.share].until)-now)*time.Millisecond)
 		case tried == retriesAtOnce:
 			rest = 0
 		default:
@@ -144,12 +173,22 @@ func (r *Runner) retry(ctx context.Context, s *state, p *parked) (more bool, err
 			commands = append(commands, shown)
 		}
 	}
-	more, err = r.attempt(ctx, p, commands, nil)
-	if f, ok := failureOf(err); ok {
-		before := slices.IndexFunc(commands, func(cmd *record.Record) bool { return cmd.Version == f.event.cmd.Version })
-		if more, err = r.attempt(ctx, p, commands[:before], f); err == nil {
-			r.logFailure(ctx, f)
+	var failed *failure
+	for {
+		more, err = r.attempt(ctx, p, commands, failed)
+		f, ok := errors.AsType[*failure](err)
+		if !ok {
+			break
 		}
+		failed = f
+		commands = commands[:slices.IndexFunc(commands, func(cmd *record.Record) bool { return cmd.Version == f.event.cmd.Version })]
+	}
+	switch {
+	case err != nil:
+	case failed != nil:
+		r.note(ctx, []*failure{failed})
+	default:
+		delete(r.pauses, p.share)
 	}
 	return more, err
 }
@@ -157,15 +196,15 @@ func (r *Runner) retry(ctx context.Context, s *state, p *parked) (more bool, err
 // attempt makes the transaction of one attempt: commands are applied, and p goes on with what is behind them: nothing, more of them, or
 // the command that failed. It returns whether more are left.
 func (r *Runner) attempt(ctx context.Context, p *parked, commands []*record.Record, failed *failure) (more bool, err error) {
-	projection := r.names[p.projection]
 	err = r.step(ctx, "", func(tx driver.Tx, next *state) error {
 		if len(commands) > 0 {
-			bound, err := projection.Begin(ctx, tx, p.share.scope(), readmodel.Live)
+			turn, err := r.turn(ctx, tx, p.share, readmodel.Live)
 			if err != nil {
 				return err
 			}
+			defer turn.end()
 			for _, cmd := range commands {
-				if err := applyOne(ctx, projection, bound, event{tenant: p.tenant, cmd: cmd}); err != nil {
+				if err := turn.apply(ctx, event{tenant: p.tenant, cmd: cmd}, true); err != nil {
 					return err
 				}
 			}
@@ -240,11 +279,21 @@ func (r *Runner) Retry(ctx context.Context, projection string, key record.Key) e
 }
 
 // Skip gives up the command that failed, which is version, and goes on with the one after it; a rebuild leaves it out too. Of two operators who skip one command, one
-// does. It fails with fault.NotFound where that command does not wait for the projection.
+// does. It fails with fault.NotFound where that command does not wait for the projection, and with fault.Unavailable while a rebuild or audit is
+// under way, which may have passed the command and would not know.
 func (r *Runner) Skip(ctx context.Context, projection string, key record.Key, version int64) error {
 	return r.amend(ctx, projection, key, func(tx driver.Tx, next *state, p *parked) error {
 		if p.Version != version {
 			return notParked()
+		}
+		unaware := false
+		err := tx.Query(ctx, func(driver.Row) error { unaware = true; return nil },
+			"SELECT 1 FROM upkeep_rebuild WHERE projection = $1 AND tenant_code IN ($2, '*') AND state IN ($3, $4)", p.projection, p.tenant.String(), stateReplay, stateHeld)
+		if err != nil {
+			return err
+		}
+		if unaware {
+			return fault.New(fault.Unavailable, "upkeep.Skip", "the projection is rebuilt or audited now; skip the command when that has ended")
 		}
 		p.Version++
 		next.skipped[skip{p.place, version}] = true
@@ -264,6 +313,7 @@ func (r *Runner) amend(ctx context.Context, projection string, key record.Key, c
 			if !ok {
 				return notParked()
 			}
+			delete(r.pauses, at.share)
 			p := *waits
 			if err := change(tx, next, &p); err != nil {
 				return err

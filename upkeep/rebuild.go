@@ -179,8 +179,8 @@ func (r *Runner) advance(ctx context.Context, group []rebuild, to driver.Positio
 		return "", err
 	}
 	events = append(events, event{position: last})
-	err = isolate(events, nil, func(events []event, failed []*failure) error {
-		from, next := at, events[len(events)-1].position
+	err = isolate(task{events: events, where: readmodel.Shadow, take: take}, func(t task) error {
+		from, next := at, t.end()
 		err := r.db.Write(ctx, func(tx driver.Tx) error {
 			if err := tx.As(ctx, driver.All); err != nil {
 				return err
@@ -193,11 +193,10 @@ func (r *Runner) advance(ctx context.Context, group []rebuild, to driver.Positio
 			if moved != int64(len(group)) {
 				return errOvertaken
 			}
-			not, err := loadWaiting(ctx, tx, readmodel.Shadow)
-			if err != nil {
+			if t.not, err = loadWaiting(ctx, tx, readmodel.Shadow); err != nil {
 				return err
 			}
-			return r.onto(ctx, tx, not, readmodel.Shadow, take, events, failed)
+			return r.put(ctx, tx, t)
 		})
 		if err == nil {
 			at = next
@@ -205,16 +204,6 @@ func (r *Runner) advance(ctx context.Context, group []rebuild, to driver.Positio
 		return err
 	})
 	return last, err
-}
-
-// onto parks those events that failed in a place, and applies the others there.
-func (r *Runner) onto(ctx context.Context, tx driver.Tx, not waiting, where readmodel.Place, take func(share) bool, events []event, failed []*failure) error {
-	for _, f := range failed {
-		if err := r.park(ctx, tx, not, where, f); err != nil {
-			return err
-		}
-	}
-	return r.put(ctx, tx, not, where, events, take)
 }
 
 // hold keeps back a share's events from what is read, from now on.
@@ -294,8 +283,8 @@ func (r *Runner) release(ctx context.Context, group []rebuild) error {
 	}
 	events = append(events, event{position: last})
 	return r.alone(ctx, func() error {
-		return isolate(events, nil, func(events []event, failed []*failure) error {
-			from, to := at, events[len(events)-1].position
+		return isolate(task{events: events, where: readmodel.Live, take: take}, func(t task) error {
+			from, to := at, t.end()
 			err := r.step(ctx, "", func(tx driver.Tx, next *state) error {
 				state := stateRelease
 				if to.Compare(next.position) >= 0 {
@@ -315,10 +304,12 @@ func (r *Runner) release(ctx context.Context, group []rebuild) error {
 						delete(next.held, b.share)
 					}
 				}
-				return r.onto(ctx, tx, next.waiting, readmodel.Live, take, events, failed)
+				t.not = next.waiting
+				return r.put(ctx, tx, t)
 			})
 			if err == nil {
 				at = to
+				r.note(ctx, t.failed)
 			}
 			return err
 		})
@@ -328,18 +319,7 @@ func (r *Runner) release(ctx context.Context, group []rebuild) error {
 // clear removes rows of a share from the shadow tables, and when none is left begins the rebuild, or ends it.
 func (r *Runner) clear(ctx context.Context, b rebuild) error {
 	for _, t := range r.tablesOf(b.projection) {
-		removed := int64(0)
-		err := r.db.Write(ctx, func(tx driver.Tx) (err error) {
-			if err := tx.As(ctx, driver.All); err != nil {
-				return err
-			}
-			key := selection(t.key)
-			own, args := t.ofShare(b.share)
-			removed, err = tx.Exec(ctx, fmt.Sprintf("DELETE FROM %s WHERE %s AND (%s) IN (SELECT %s FROM %s WHERE %s LIMIT %d)",
-				t.shadow, own, key, key, t.shadow, own, clearBatch), args...)
-			return err
-		})
-		if err != nil || removed == clearBatch {
+		if removed, err := r.removeSome(ctx, t, readmodel.Shadow, b.share); err != nil || removed == clearBatch {
 			return err
 		}
 	}
@@ -350,6 +330,21 @@ func (r *Runner) clear(ctx context.Context, b rebuild) error {
 		}
 		return b.become(ctx, tx, r, b.state, to, b.held)
 	})
+}
+
+// removeSome removes at most clearBatch rows of a share from a table.
+func (r *Runner) removeSome(ctx context.Context, t table, where readmodel.Place, s share) (removed int64, err error) {
+	err = r.db.Write(ctx, func(tx driver.Tx) (err error) {
+		if err := tx.As(ctx, driver.All); err != nil {
+			return err
+		}
+		key := selection(t.key)
+		own, args := t.ofShare(s)
+		removed, err = tx.Exec(ctx, fmt.Sprintf("DELETE FROM %s WHERE %s AND (%s) IN (SELECT %s FROM %s WHERE %s LIMIT %d)",
+			t.in(where), own, key, key, t.in(where), own, clearBatch), args...)
+		return err
+	})
+	return removed, err
 }
 
 // position returns how far what is read is.

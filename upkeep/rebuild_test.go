@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/tenantry/tenantry/fault"
 	"github.com/tenantry/tenantry/internal/worldtest"
@@ -203,6 +204,99 @@ func TestNewProjection(t *testing.T) {
 		w.settled(w.runner)
 		if diff := cmp.Diff(w.query("SELECT pk, sk, name, version, 'chairs' FROM product"), w.query("SELECT pk, sk, name, version, category FROM again")); diff != "" {
 			t.Errorf("rows of a table that has a column more: %s", diff)
+		}
+	})
+}
+
+// TestDeclarationChangesMeanwhile changes a table's declaration at each step of a rebuild of one tenant, of all and of an audit: what the shadow
+// lost is not put in place, and all is made anew in the end.
+func TestDeclarationChangesMeanwhile(t *testing.T) {
+	wider := readmodel.Declare[struct {
+		N        int64  `json:"n" db:"n"`
+		Category string `json:"category" db:"category"`
+	}]("again", readmodel.Options{EntityType: product, DuplicateCodes: true})
+	for steps := range 9 {
+		w := newWorld(t, sqlite.At(t.TempDir()))
+		w.cfg.Model = w.model(products, again)
+		w.runner = w.run(w.cfg)
+		w.reach(w.runner, w.publishSome(1, 200))
+		code := worldtest.Code("acme")
+		if steps%3 == 2 {
+			code = tenant.Code{}
+		}
+		if _, err := w.runner.Ask(t.Context(), worldtest.System("ask", nil), code, "again", "a test", steps%3 == 1); err != nil {
+			t.Fatal(err)
+		}
+		w.runner.Close()
+		for range steps {
+			upkeep.RebuildStep(t.Context(), upkeep.New(w.cfg))
+		}
+		w.publishSome(2, 5)
+		w.cfg.Model = w.model(products, wider)
+		for upkeep.RebuildStep(t.Context(), upkeep.New(w.cfg)) { // before it is asked for anew
+		}
+		upkeep.CatchUp(t.Context(), upkeep.New(w.cfg))
+		if diff := cmp.Diff(w.query("SELECT pk, sk, name, version FROM product"), w.query("SELECT pk, sk, name, version FROM again")); diff != "" {
+			t.Errorf("what is read, changed after %d steps: %s", steps, diff)
+		}
+		w.runner = w.run(w.cfg)
+		w.reach(w.runner, w.publishSome(3, 5))
+		w.until("the table is as it is declared", func() bool {
+			return len(w.query("SELECT name FROM readmodel_form WHERE NOT stale AND name = 'again'")) == 1
+		})
+		w.settled(w.runner)
+		if diff := cmp.Diff(w.query("SELECT pk, sk, name, version, 'chairs' FROM product"), w.query("SELECT pk, sk, name, version, category FROM again")); diff != "" {
+			t.Errorf("after %d steps: %s", steps, diff)
+		}
+	}
+}
+
+// TestSkipMeanwhile lets nobody give up a command that a rebuild may have passed.
+func TestSkipMeanwhile(t *testing.T) {
+	w := newWorld(t, sqlite.At(t.TempDir()))
+	w.runner = w.run(w.cfg)
+	w.publish("acme", "bad", "poison", false)
+	w.reach(w.runner, w.publish("acme", "bad", "good", false))
+	if _, err := w.runner.Ask(t.Context(), worldtest.System("ask", nil), worldtest.Code("acme"), "products", "a test", true); err != nil {
+		t.Fatal(err)
+	}
+	w.runner.Close()
+	refused := 0
+	for more := true; more; more = upkeep.RebuildStep(t.Context(), upkeep.New(w.cfg)) {
+		state := w.query("SELECT state FROM upkeep_rebuild")[0]
+		if state != "[replay]" && state != "[held]" {
+			continue
+		}
+		refused++
+		if err := upkeep.New(w.cfg).Skip(t.Context(), "products", w.key("acme", "bad"), 1); fault.CodeOf(err) != fault.Unavailable {
+			t.Errorf("a skip while the state is %s: %v", state, err)
+		}
+	}
+	if err := upkeep.New(w.cfg).Skip(t.Context(), "products", w.key("acme", "bad"), 1); err != nil {
+		t.Errorf("a skip behind it: %v", err)
+	}
+	if refused < 2 {
+		t.Errorf("%d steps in which nothing is skipped: this proves little", refused)
+	}
+	if found := w.differences(w.runner, "acme"); len(found) > 0 {
+		t.Errorf("an audit finds %v", found)
+	}
+}
+
+// TestAuditFindsWhomNobodyKnows audits all tenants, one of which has rows and nothing else.
+func TestAuditFindsWhomNobodyKnows(t *testing.T) {
+	eachDatabase(t, func(t *testing.T, src driver.Source) {
+		w := newWorld(t, src)
+		w.runner = w.run(w.cfg)
+		w.reach(w.runner, w.publishSome(1, 20))
+		w.write("INSERT INTO product (tenant_code, pk, sk, version) VALUES ('nobody', 'PRODUCT#nobody', 'extra', 1)")
+		w.rebuild(w.runner, tenant.Code{}, "products", true)
+		want := []upkeep.Difference{{Table: "product", Key: []string{"PRODUCT#nobody", "extra"}, Columns: []string{}, Kind: "extra"}}
+		if diff := cmp.Diff(want, w.differences(w.runner, "nobody"), cmpopts.EquateEmpty()); diff != "" {
+			t.Error(diff)
+		}
+		if _, err := w.runner.Rebuilds(t.Context(), worldtest.Scope("acme").Shared()); fault.CodeOf(err) != fault.TenantForbidden {
+			t.Errorf("what differs of the common tenant, for one that reads what it shares: %v", err)
 		}
 	})
 }

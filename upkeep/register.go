@@ -33,6 +33,15 @@ func (r *Runner) register(ctx context.Context) error {
 		for _, name := range added { // made anew by being new
 			r.stale = slices.DeleteFunc(r.stale, func(table string) bool { return slices.Contains(r.names[name].Tables, table) })
 		}
+		for _, name := range added { // which may have been kept before, and be too much for one transaction
+			for _, t := range r.tables[name] {
+				for removed := int64(clearBatch); removed == clearBatch; {
+					if removed, err = r.removeSome(ctx, t, readmodel.Live, share{projection: name}); err != nil {
+						return err
+					}
+				}
+			}
+		}
 		return r.step(ctx, "", func(tx driver.Tx, next *state) error {
 			for _, name := range gone {
 				if err := r.forget(ctx, tx, next, name); err != nil {
@@ -108,39 +117,71 @@ func (r *Runner) rebuildRow(s share, state string, audit bool) []any {
 	return []any{s.code(), s.projection, state, audit, "", "", int64(0), int64(0), "", now, now}
 }
 
-// renew has the projections made anew whose tables are not what their declarations say: their columns changed.
-func (r *Runner) renew(ctx context.Context) error {
-	stale := map[string]bool{}
-	for _, name := range r.stale {
-		stale[name] = true
+// giveUp ends the rebuilds whose shadows a migration has emptied: what was held back is released, what was compared is not put in place. Those that
+// had only begun begin again.
+func (r *Runner) giveUp(ctx context.Context, tx driver.Tx, table string) error {
+	for _, p := range r.projections {
+		if !slices.Contains(p.Tables, table) {
+			continue
+		}
+		for _, statement := range []string{
+			"UPDATE upkeep_rebuild SET state = '" + stateRelease + "', reason = 'given up, because the declaration of a table has changed: ' || reason WHERE projection = $1 AND state = '" + stateHeld + "'",
+			"UPDATE upkeep_rebuild SET state = '" + stateAsked + "', position = '' WHERE projection = $1 AND state = '" + stateReplay + "'",
+		} {
+			if _, err := tx.Exec(ctx, statement, p.Name); err != nil {
+				return err
+			}
+		}
 	}
+	return nil
+}
+
+// renew has the projections made anew whose tables are not what their declarations say: their columns changed. Those wait of which
+// something else is made anew or audited.
+func (r *Runner) renew(ctx context.Context) error {
 	var shares []share
 	for _, p := range r.projections {
-		if slices.ContainsFunc(p.Tables, func(name string) bool { return stale[name] }) {
+		if slices.ContainsFunc(p.Tables, func(name string) bool { return slices.Contains(r.stale, name) }) {
 			shares = append(shares, share{projection: p.Name})
 		}
 	}
-	_, err := r.ask(ctx, shares, false, "the declaration of a table has changed")
-	return err
+	_, later, err := r.ask(ctx, shares, false, "the declaration of a table has changed")
+	if err != nil {
+		return err
+	}
+	r.stale = slices.DeleteFunc(r.stale, func(table string) bool {
+		return !slices.ContainsFunc(later, func(s share) bool { return slices.Contains(r.names[s.projection].Tables, table) })
+	})
+	return nil
 }
 
-// ask asks for rebuilds of shares. One that is under way is not asked for again, nor one of a tenant while all are rebuilt, and the other way round.
-func (r *Runner) ask(ctx context.Context, shares []share, audit bool, reason string) (asked int, err error) {
+// ask asks for rebuilds of shares. One that is under way is not asked for again, nor one of a tenant while all are rebuilt, and the other way
+// round, because they fill the same shadows; it returns those for which another is in the way.
+func (r *Runner) ask(ctx context.Context, shares []share, audit bool, reason string) (asked int, later []share, err error) {
 	err = r.db.Write(ctx, func(tx driver.Tx) error {
-		asked = 0
+		asked, later = 0, nil
+		if err := tx.As(ctx, driver.All); err != nil {
+			return err
+		}
+		if _, err := tx.Exec(ctx, "UPDATE upkeep_position SET id = id WHERE name = 'live'"); err != nil { // of two who ask, the second sees what the first asked for
+			return err
+		}
 		all, err := rebuilds(ctx, tx)
 		if err != nil {
 			return err
 		}
 		var rows [][]any
 		for _, s := range shares {
-			meets := func(b rebuild) bool {
+			i := slices.IndexFunc(all, func(b rebuild) bool {
 				return b.projection == s.projection && (b.tenant == s.tenant || b.tenant.IsZero() || s.tenant.IsZero())
-			}
-			if !slices.ContainsFunc(all, meets) {
+			})
+			switch {
+			case i < 0:
 				row := r.rebuildRow(s, stateAsked, audit)
 				row[8] = reason
 				rows = append(rows, row)
+			case all[i].share != s || all[i].state == stateRelease || all[i].state == stateClear:
+				later = append(later, s)
 			}
 		}
 		asked = len(rows)
@@ -149,5 +190,5 @@ func (r *Runner) ask(ctx context.Context, shares []share, audit bool, reason str
 			asked_at = excluded.asked_at, changed_at = excluded.changed_at`)
 	})
 	nudge(r.wake)
-	return asked, err
+	return asked, later, err
 }

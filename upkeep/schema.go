@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/tenantry/tenantry/fault"
 	"github.com/tenantry/tenantry/readmodel"
 	"github.com/tenantry/tenantry/record"
 	"github.com/tenantry/tenantry/storage/driver"
@@ -97,6 +98,9 @@ func (r *Runner) define(ctx context.Context) (name string, err error) {
 		}
 		return find(tx)
 	})
+	if err == nil && name == "" {
+		err = fault.New(fault.Unavailable, "upkeep.Open", "another version of this program keeps the read model; start all processes with one, or begin with an empty read model")
+	}
 	return name, err
 }
 
@@ -149,7 +153,6 @@ func parameters(rows, columns int) string {
 // insert inserts rows of a table, and does with those that are there what conflict says.
 func insert(ctx context.Context, tx driver.Tx, into string, columns []string, rows [][]any, conflict string) error {
 	return values(rows, func(parameters string, args []any) error {
-		_, err := tx.Exec(ctx, "INSERT INTO "+into+" ("+strings.Join(columns, ", ")+") VALUES "+parameters+" "+conflict, args...)
-		return err
+		return tx.Send(ctx, "INSERT INTO "+into+" ("+strings.Join(columns, ", ")+") VALUES "+parameters+" "+conflict, args...)
 	})
 }

@@ -106,6 +106,13 @@ func (s *Snapshot) Tenants(ctx context.Context, each func(Freshness)) error {
 	}, "t.tenant_code, t.position, t.applied_at, t.lag", "upkeep_tenant t", "", "")
 }
 
+// Count is how many records a tenant has of an entity type.
+type Count struct {
+	TenantCode string
+	Type       record.EntityType
+	Live       int64
+}
+
 // Counts calls each with how many records a tenant has of an entity type, deleted ones left out, in no order. Those that have none are left out.
 func (s *Snapshot) Counts(ctx context.Context, each func(Count)) error {
 	return s.query(ctx, func(row driver.Row) error {

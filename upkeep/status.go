@@ -28,8 +28,28 @@ type Projection struct {
 	Name   string   `json:"name"`
 	Type   string   `json:"type"` // of entities; "" for all
 	Tables []string `json:"tables"`
-	Aside  int      `json:"aside"`  // records that wait for another attempt
-	Parked int      `json:"parked"` // records that wait for an operator
+	Waits
+}
+
+// Waits is how many records wait for a projection.
+type Waits struct {
+	Aside  int `json:"aside"`  // for another attempt
+	Parked int `json:"parked"` // for an operator
+}
+
+// waits returns how many records wait for each projection that has any.
+func (w waiting) waits() map[string]Waits {
+	out := map[string]Waits{}
+	for at, p := range w.parked {
+		n := out[at.projection]
+		if p.Next == 0 {
+			n.Parked++
+		} else {
+			n.Aside++
+		}
+		out[at.projection] = n
+	}
+	return out
 }
 
 // Rebuild is what became of a rebuild, or of an audit.
@@ -63,18 +83,9 @@ func (r *Runner) Status(ctx context.Context, sys scope.System) (Status, error) {
 			return err
 		}
 		out.Position = string(s.position)
+		waits := s.waits()
 		for _, p := range r.projections {
-			shown := Projection{Name: p.Name, Type: p.Type.String(), Tables: p.Tables}
-			for at, waits := range s.parked {
-				switch {
-				case at.projection != p.Name:
-				case waits.Next == 0:
-					shown.Parked++
-				default:
-					shown.Aside++
-				}
-			}
-			out.Projections = append(out.Projections, shown)
+			out.Projections = append(out.Projections, Projection{p.Name, p.Type.String(), p.Tables, waits[p.Name]})
 		}
 		err = tx.Query(ctx, func(row driver.Row) error {
 			var at int64
@@ -132,22 +143,19 @@ func (r *Runner) Busiest(ctx context.Context, limit int) ([]Tenant, error) {
 
 // Behind returns how many places of the feed the read model has not passed yet, and how many records wait for each projection. It
 // is for metrics, too.
-func (r *Runner) Behind(ctx context.Context) (places int64, waiting map[string]int64, err error) {
+func (r *Runner) Behind(ctx context.Context) (places int64, waiting map[string]Waits, err error) {
 	end, err := r.across.End(ctx)
 	if err != nil {
 		return 0, nil, err
 	}
-	waiting = map[string]int64{}
 	err = r.db.Read(ctx, func(tx driver.Tx) error {
 		s, err := load(ctx, tx)
 		if err != nil {
 			return err
 		}
+		waiting = s.waits()
 		for name := range r.names {
-			waiting[name] = 0
-		}
-		for at := range s.parked {
-			waiting[at.projection]++
+			waiting[name] = waiting[name] // none, too
 		}
 		last, _ := end.Number() // 0 for one that is too large to be counted
 		at, _ := s.position.Number()
@@ -186,75 +194,6 @@ func (r *Runner) byBytes() string {
 		return ` COLLATE "C"`
 	}
 	return ""
-}
-
-// Count is how many records a tenant has of an entity type.
-type Count struct {
-	TenantCode string
-	Type       record.EntityType
-	Live       int64
-}
-
-// Counts returns how many records each tenant has of each entity type, deleted ones left out, ordered by both. It needs the System
-// capability.
-func (r *Runner) Counts(ctx context.Context, sys scope.System) ([]Count, error) {
-	var out []Count
-	err := r.counted(ctx, sys, func(row driver.Row) error {
-		var c Count
-		var kind string
-		if err := row.Scan(&c.TenantCode, &kind, &c.Live); err != nil {
-			return err
-		}
-		var err error
-		c.Type, err = record.ParseEntityType(kind)
-		out = append(out, c)
-		return err
-	}, "SELECT tenant_code, type, live FROM upkeep_counter")
-	slices.SortFunc(out, func(a, b Count) int {
-		return slices.Compare([]string{a.TenantCode, a.Type.String()}, []string{b.TenantCode, b.Type.String()})
-	})
-	return out, err
-}
-
-// Created is how many records a tenant got of an entity type on one day.
-type Created struct {
-	TenantCode string
-	Type       record.EntityType
-	Day        string // 2006-01-02, UTC
-	Records    int64
-}
-
-// Created returns how many records each tenant got of each entity type on each day from a day on to another, both inclusive, ordered by
-// day, tenant and type. Records that were deleted since count. It needs the System capability.
-func (r *Runner) Created(ctx context.Context, sys scope.System, from, to time.Time) ([]Created, error) {
-	var out []Created
-	err := r.counted(ctx, sys, func(row driver.Row) error {
-		var c Created
-		var kind string
-		if err := row.Scan(&c.TenantCode, &kind, &c.Day, &c.Records); err != nil {
-			return err
-		}
-		var err error
-		c.Type, err = record.ParseEntityType(kind)
-		out = append(out, c)
-		return err
-	}, "SELECT tenant_code, type, day, records FROM upkeep_created WHERE day >= $1 AND day <= $2", from.UTC().Format(time.DateOnly), to.UTC().Format(time.DateOnly))
-	slices.SortFunc(out, func(a, b Created) int {
-		return slices.Compare([]string{a.Day, a.TenantCode, a.Type.String()}, []string{b.Day, b.TenantCode, b.Type.String()})
-	})
-	return out, err
-}
-
-func (r *Runner) counted(ctx context.Context, sys scope.System, each func(driver.Row) error, query string, args ...any) error {
-	if err := sys.Note(ctx); err != nil {
-		return err
-	}
-	return r.db.Read(ctx, func(tx driver.Tx) error {
-		if err := tx.As(ctx, driver.All); err != nil {
-			return err
-		}
-		return tx.Query(ctx, each, query, args...)
-	})
 }
 
 // lookEvery is how often Wait looks where another process works.
@@ -334,30 +273,54 @@ func (r *Runner) Ask(ctx context.Context, sys scope.System, code tenant.Code, pr
 			single = append(single, name)
 		}
 	}
-	err := r.counted(ctx, sys, func(row driver.Row) error {
-		var text string
-		if err := row.Scan(&text); err != nil {
+	query := "" // whoever something was published in, and whoever has rows
+	for _, name := range append([]string{"upkeep_tenant", counterTable.name}, r.tableNames()...) {
+		query += " UNION SELECT tenant_code FROM " + name + " WHERE $1 = '' OR tenant_code = $1"
+	}
+	err := r.db.Read(ctx, func(tx driver.Tx) error {
+		if err := tx.As(ctx, driver.All); err != nil {
 			return err
 		}
-		t, err := tenant.Parse(text)
-		for _, name := range single {
-			shares = append(shares, share{t, name})
-		}
-		return err
-	}, "SELECT tenant_code FROM upkeep_tenant WHERE $1 = '' OR tenant_code = $1", code.String())
+		return tx.Query(ctx, func(row driver.Row) error {
+			var text string
+			if err := row.Scan(&text); err != nil {
+				return err
+			}
+			t, err := tenant.Parse(text)
+			for _, name := range single {
+				shares = append(shares, share{t, name})
+			}
+			return err
+		}, strings.TrimPrefix(query, " UNION "), code.String())
+	})
 	if err != nil {
 		return 0, err
 	}
 	if len(shares) == 0 && !code.IsZero() {
 		return 0, fault.New(fault.NotFound, "upkeep", "nothing was published in this tenant")
 	}
-	return r.ask(ctx, shares, audit, reason)
+	asked, _, err := r.ask(ctx, shares, audit, reason)
+	return asked, err
 }
 
-// Rebuilds returns what became of the last rebuild or audit of each projection of sc's tenant, with what differed.
+// tableNames returns the quoted names of the tables that projections write.
+func (r *Runner) tableNames() (names []string) {
+	for _, tables := range r.tables {
+		for _, t := range tables {
+			names = append(names, t.name)
+		}
+	}
+	return names
+}
+
+// Rebuilds returns what became of the last rebuild or audit of each projection of sc's tenant, with what differed. It fails with
+// fault.TenantForbidden for a Scope that reads shared records only.
 func (r *Runner) Rebuilds(ctx context.Context, sc scope.Scope) ([]Rebuild, error) {
 	if err := sc.Check(); err != nil {
 		return nil, err
+	}
+	if !sc.Writable() {
+		return nil, fault.New(fault.TenantForbidden, "upkeep.Rebuilds", "this scope reads shared records only")
 	}
 	var out []Rebuild
 	err := r.db.Read(ctx, func(tx driver.Tx) (err error) {

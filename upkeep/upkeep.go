@@ -3,7 +3,7 @@
 // The place in the feed stands in the read model's own database and moves in the transaction of what was applied, which only one
 // transaction that began at that place can make. So the effect is exactly once whatever dies, and with any number of
 // processes; the lease only keeps them from doing the same work. Beside the tables it keeps, in the same transaction, how many
-// records each tenant has of each entity type ([Runner.Counts]), and how far each tenant is ([Runner.Tenants]).
+// records each tenant has of each entity type ([Runner.Look]), and how far each tenant is ([Runner.Tenants]).
 //
 // A command that can't be applied is parked with its reason in the transaction that passes it, and so are later ones of its record;
 // everything else goes on. It is tried again after growing pauses, then by an operator. What is kept of a tenant can be
@@ -72,6 +72,7 @@ type Runner struct {
 	db          driver.Relational
 	across      storage.Across
 	lease       projection.Alone
+	turnLimit   time.Duration
 	projections []readmodel.Projection
 	types       map[record.EntityType][]*readmodel.Projection
 	names       map[string]*readmodel.Projection
@@ -79,9 +80,10 @@ type Runner struct {
 	stale       []string           // tables whose rows are not what their declarations say, since the Runner was opened
 	wake        chan struct{}      // receives when there may be something to do
 
-	size  int           // of the next batch; of who works
-	busy  chan struct{} // holds one while a live transaction is under way
-	state *state        // what the last one left, nil where that must be read; of who is busy
+	size   int             // of the next batch; of who works
+	busy   chan struct{}   // holds one while a live transaction is under way
+	state  *state          // what the last one left, nil where that must be read; of who is busy
+	pauses map[share]pause // of projections that lack something; of who is busy
 
 	moving sync.Mutex
 	moved  chan struct{} // closed, and replaced, when the position moves; guarded by moving
@@ -105,7 +107,7 @@ func New(cfg Config) *Runner {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	r := &Runner{cfg: cfg, db: cfg.Database, size: batch, wake: make(chan struct{}, 1), busy: make(chan struct{}, 1), moved: make(chan struct{}),
+	r := &Runner{cfg: cfg, db: cfg.Database, size: batch, turnLimit: turnLimit, pauses: map[share]pause{}, wake: make(chan struct{}, 1), busy: make(chan struct{}, 1), moved: make(chan struct{}),
 		lease: projection.Alone{Leases: cfg.Leases, Owner: cfg.Owner, Term: cfg.Term, Log: cfg.Log},
 		types: map[record.EntityType][]*readmodel.Projection{}, names: map[string]*readmodel.Projection{}, tables: map[string][]table{}}
 	if cfg.Model != nil {
@@ -133,12 +135,10 @@ func (r *Runner) Open(ctx context.Context) (err error) {
 	if r.across, err = r.cfg.Store.Across(ctx, sys); err != nil {
 		return err
 	}
-	if r.cfg.Model != nil {
-		if r.stale, err = r.cfg.Model.Migrate(ctx, r.db); err != nil {
-			return err
-		}
-	}
 	name, err := r.define(ctx)
+	if err == nil && r.cfg.Model != nil {
+		r.stale, err = r.cfg.Model.Migrate(ctx, r.db, r.giveUp)
+	}
 	r.lease.Name = "READ_MODEL." + name // processes with databases of their own keep one each
 	return err
 }
@@ -202,7 +202,6 @@ func (r *Runner) round(ctx context.Context) (rest time.Duration, err error) {
 		if err := r.renew(ctx); err != nil {
 			return rest, err
 		}
-		r.stale = nil
 	}
 	if err := r.catchUp(ctx); err != nil {
 		return rest, err

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -212,6 +213,9 @@ func (v anew) replay(ctx context.Context, std IO, audit bool) error {
 		if err != nil || v.Tenant.IsZero() || v.Server == "" { // a running server carries it out
 			return errors.Join(err, v.asked(std, err == nil, done, audit))
 		}
+		if audit && done.Changed == 0 { // what is shown would be what another made of it
+			return fault.New(fault.Unavailable, "cli", "this is rebuilt or audited now; tenantry projection status shows how far that is, audit when it has ended")
+		}
 		for {
 			found, err := c.Rebuilds(ctx, v.Tenant.Code)
 			if err != nil {
@@ -222,6 +226,7 @@ func (v anew) replay(ctx context.Context, std IO, audit bool) error {
 				ended = ended && b.State == "done"
 			}
 			if ended {
+				found.Items = slices.DeleteFunc(found.Items, func(b client.Rebuild) bool { return b.Audit != audit || v.Name != "" && b.Projection != v.Name })
 				return v.shown(std, found, audit)
 			}
 			select {
@@ -251,33 +256,36 @@ func (v anew) asked(std IO, good bool, done client.Changed, audit bool) error {
 // errDifferent ends an audit that found differences, which are printed by then.
 var errDifferent = errors.New("the read model is not what a rebuild makes")
 
-// shown prints what rebuilds found.
+// shown prints what rebuilds found, as JSON all that is known of the tenant's.
 func (v anew) shown(std IO, found client.Page[client.Rebuild], audit bool) error {
+	show := printFound
 	if v.JSON {
-		return raw(std.Out, found.JSON)
+		show = func(w io.Writer, _ []client.Rebuild) error { return raw(w, found.JSON) }
 	}
-	if err := printRebuilds(std.Out, found.Items); err != nil {
+	err := show(std.Out, found.Items)
+	if err == nil && audit && slices.ContainsFunc(found.Items, func(b client.Rebuild) bool { return b.Different > 0 }) {
+		err = errDifferent
+	}
+	return err
+}
+
+func printFound(w io.Writer, all []client.Rebuild) error {
+	if err := printRebuilds(w, all); err != nil {
 		return err
 	}
-	different := false
-	t := newTable(std.Out)
-	for _, b := range found.Items {
-		for i, d := range b.Differences {
-			if i == 0 && !different {
-				fmt.Fprintln(std.Out)
+	t := newTable(w)
+	headed := false
+	for _, b := range all {
+		for _, d := range b.Differences {
+			if !headed {
+				fmt.Fprintln(w)
 				t.row("TABLE", "KEY", "", "COLUMNS")
+				headed = true
 			}
 			t.row(d.Table, cut(strings.Join(d.Key, " ")), d.Kind, strings.Join(d.Columns, " "))
-			different = true
 		}
 	}
-	if err := t.w.Flush(); err != nil {
-		return err
-	}
-	if audit && different {
-		return errDifferent
-	}
-	return nil
+	return t.w.Flush()
 }
 
 type projectionRebuild struct{ anew }

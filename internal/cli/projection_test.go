@@ -13,9 +13,12 @@ import (
 	"github.com/tenantry/tenantry/guard"
 	"github.com/tenantry/tenantry/internal/apitest"
 	"github.com/tenantry/tenantry/internal/cli"
+	"github.com/tenantry/tenantry/internal/worldtest"
 	"github.com/tenantry/tenantry/projection"
 	"github.com/tenantry/tenantry/readmodel"
 	"github.com/tenantry/tenantry/record"
+	"github.com/tenantry/tenantry/storage/driver"
+	"github.com/tenantry/tenantry/storage/sqlite"
 )
 
 // picky is a handler that fails for one record.
@@ -37,7 +40,9 @@ func TestProjectionVerbs(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := apitest.Start(t, apitest.Options{Tenants: []string{"alpha"}, App: tenantry.Config{Model: model, Handlers: []projection.Registration{{Name: "picky", Module: "product", Handler: picky{}}}}})
+	var db driver.Relational
+	kept := worldtest.Wrapped(sqlite.At(t.TempDir()), func(e driver.Engine) driver.Engine { db = e.(driver.Relational); return e })
+	s := apitest.Start(t, apitest.Options{Tenants: []string{"alpha"}, App: tenantry.Config{Model: model, ReadModel: kept, Handlers: []projection.Registration{{Name: "picky", Module: "product", Handler: picky{}}}}})
 	for _, name := range []string{"bad", "good"} {
 		s.Do(t, apitest.Request{Token: s.Token("user@alpha"), Method: "POST", Path: "/api/data/PRODUCT?mode=async", Body: `{"sk":"` + name + `","name":"` + name + `"}`})
 	}
@@ -90,5 +95,16 @@ func TestProjectionVerbs(t *testing.T) {
 	}
 	shows(run(0, "rebuild", "alpha", "--reason", "to be sure"), "alpha counters done", "alpha product done")
 	shows(run(0, "audit", "alpha", "--name", "product", "--reason", "monthly"), "alpha product audit done")
+	if err := db.Write(t.Context(), func(tx driver.Tx) error {
+		_, err := tx.Exec(t.Context(), "UPDATE upkeep_counter SET live = live + 1 WHERE type = $1", "PRODUCT")
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	shows(run(1, "audit", "alpha", "--reason", "monthly"), "upkeep_counter PRODUCT different live")
+	run(1, "audit", "alpha", "--name", "counters", "--reason", "monthly", "--json")
+	if text := run(0, "audit", "alpha", "--name", "product", "--reason", "monthly"); strings.Contains(text, "counter") {
+		t.Errorf("what another audit found: %s", text)
+	}
 	shows(run(0, "audit", "--reason", "monthly"), "asked for")
 }

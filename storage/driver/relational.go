@@ -47,6 +47,14 @@ type Tx interface {
 	// Exec runs a statement and returns how many rows it changed. Parameters are written $1, $2 … in both dialects.
 	Exec(ctx context.Context, query string, args ...any) (int64, error)
 
+	// Send is Exec without an answer, for statements of which there are many: where the database is far away they go there together, in
+	// their order, with the next statement that has one, or Settle, or the function's end. What one of them fails with, those say.
+	Send(ctx context.Context, query string, args ...any) error
+
+	// Settle returns when everything that was sent is done. It fails with what the first statement failed with that did, sent or not: so
+	// it tells whether the transaction is one that can still be made.
+	Settle(ctx context.Context) error
+
 	// Query calls row for each row of a query's answer, until row fails, with row's error. Row does not use the Tx.
 	Query(ctx context.Context, row func(Row) error, query string, args ...any) error
 }

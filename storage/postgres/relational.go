@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -168,7 +169,7 @@ func inside(ctx context.Context, conn *pgx.Conn, op string, kind pgx.TxOptions, 
 		return explain(ctx, err, op)
 	}
 	*begun = true
-	t := &tx{conn: conn, whole: ctx, explain: func(err error) error { return explain(ctx, err, op) }}
+	t := &tx{conn: conn, whole: ctx, unsent: &pgx.Batch{}, explain: func(err error) error { return explain(ctx, err, op) }}
 	committed := false
 	defer func() {
 		t.conn = nil
@@ -177,6 +178,9 @@ func inside(ctx context.Context, conn *pgx.Conn, op string, kind pgx.TxOptions, 
 		}
 	}()
 	if err := cmp.Or(f(t), t.failed, context.Cause(ctx)); err != nil {
+		return err
+	}
+	if err := t.Settle(ctx); err != nil {
 		return err
 	}
 	if kind.AccessMode == pgx.ReadOnly { // nothing is to outlive it: a setting that a query changed goes, too
@@ -229,25 +233,31 @@ type tx struct {
 	failed  error           // what a statement failed with
 	explain func(error) error
 
-	tenants []string // for whom the next statement is to be
-	changed bool     // the server doesn't know yet
+	tenants []string   // for whom the next statement is to be
+	changed bool       // the server doesn't know yet
+	unsent  *pgx.Batch // what goes to the server with the next statement that is answered
 }
+
+// maxUnsent is how many statements wait to be sent: their arguments are in memory as long.
+const maxUnsent = 512
 
 // As implements driver.Tx. What it says goes to the server with the next statement.
 func (t *tx) As(_ context.Context, tenant string) error {
 	if err := t.usable(); err != nil {
 		return err
 	}
-	switch t.changed = true; tenant {
+	var tenants []string
+	switch tenant {
 	case "":
-		t.tenants = nil
 	case driver.All:
-		t.tenants = everyone
+		tenants = everyone
 	case everyone[0]:
 		return fault.New(fault.Internal, "postgres.Tx", "no tenant is called so")
 	default:
-		t.tenants = []string{tenant}
+		tenants = []string{tenant}
 	}
+	t.changed = t.changed || !slices.Equal(tenants, t.tenants)
+	t.tenants = tenants
 	return nil
 }
 
@@ -263,8 +273,11 @@ func (t *tx) usable() error {
 
 // Exec implements driver.Tx.
 func (t *tx) Exec(ctx context.Context, query string, args ...any) (int64, error) {
+	if err := t.queue(ctx, query, args); err != nil {
+		return 0, err
+	}
 	var tag pgconn.CommandTag
-	err := t.send(ctx, query, args, func(answers pgx.BatchResults) (err error) {
+	err := t.send(ctx, 1, func(answers pgx.BatchResults) (err error) {
 		tag, err = answers.Exec()
 		return err
 	})
@@ -274,10 +287,29 @@ func (t *tx) Exec(ctx context.Context, query string, args ...any) (int64, error)
 	return tag.RowsAffected(), nil
 }
 
+// Send implements driver.Tx.
+func (t *tx) Send(ctx context.Context, query string, args ...any) error {
+	if err := t.queue(ctx, query, args); err != nil || t.unsent.Len() < maxUnsent {
+		return err
+	}
+	return t.Settle(ctx)
+}
+
+// Settle implements driver.Tx.
+func (t *tx) Settle(ctx context.Context) error {
+	if err := cmp.Or(t.usable(), ctx.Err()); err != nil || t.unsent.Len() == 0 {
+		return err
+	}
+	return t.send(ctx, 0, func(pgx.BatchResults) error { return nil })
+}
+
 // Query implements driver.Tx.
 func (t *tx) Query(ctx context.Context, f func(driver.Row) error, query string, args ...any) error {
+	if err := t.queue(ctx, query, args); err != nil {
+		return err
+	}
 	var stopped error
-	err := t.send(ctx, query, args, func(answers pgx.BatchResults) error {
+	err := t.send(ctx, 1, func(answers pgx.BatchResults) error {
 		found, err := answers.Query()
 		if err != nil {
 			return err
@@ -296,29 +328,32 @@ func (t *tx) Query(ctx context.Context, f func(driver.Row) error, query string, 
 	return cmp.Or(stopped, err)
 }
 
-// send sends a statement, behind what As said, and has f take its answer.
-func (t *tx) send(ctx context.Context, query string, args []any, f func(pgx.BatchResults) error) error {
-	if err := t.usable(); err != nil {
+// queue has a statement sent with those before it, behind what As said.
+func (t *tx) queue(ctx context.Context, query string, args []any) error {
+	if err := cmp.Or(t.usable(), ctx.Err()); err != nil {
 		return err
 	}
-	if err := ctx.Err(); err != nil {
-		return err
+	if t.changed {
+		t.unsent.Queue(nameTenants, setting(t.tenants))
+		t.changed = false
 	}
+	t.unsent.Queue(query, args...)
+	return nil
+}
+
+// send sends what waits to be sent, and has f take the answers of the last of it: answered of them.
+func (t *tx) send(ctx context.Context, answered int, f func(pgx.BatchResults) error) error {
 	caller := ctx
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(t.whole, cancel)()
-	b := &pgx.Batch{}
-	if t.changed {
-		b.Queue(nameTenants, setting(t.tenants))
-	}
-	b.Queue(query, args...)
+	b := t.unsent
+	t.unsent = &pgx.Batch{}
 	answers := t.conn.SendBatch(ctx, b)
 	defer answers.Close() // a panic in f leaves the connection as it was
 	var err error
-	if t.changed {
+	for n := b.Len() - answered; n > 0 && err == nil; n-- {
 		_, err = answers.Exec()
-		t.changed = false
 	}
 	if err == nil {
 		err = f(answers)

@@ -190,6 +190,15 @@ func (t *tx) Exec(ctx context.Context, query string, args ...any) (int64, error)
 	return changed, err
 }
 
+// Send implements driver.Tx. The database is in the process: it is done at once.
+func (t *tx) Send(ctx context.Context, query string, args ...any) error {
+	_, err := t.Exec(ctx, query, args...)
+	return err
+}
+
+// Settle implements driver.Tx.
+func (t *tx) Settle(context.Context) error { return t.usable() }
+
 // Query implements driver.Tx.
 func (t *tx) Query(ctx context.Context, f func(driver.Row) error, query string, args ...any) error {
 	var stopped error

@@ -18,6 +18,7 @@ var relationalProperties = []property{
 	{"values come back as they went", values},
 	{"a transaction that fails leaves nothing", undone},
 	{"a statement that fails fails the transaction", poisoned},
+	{"statements that are sent are done in their order", sent},
 	{"what was written is there after a restart", writtenStays},
 	{"transactions that meet are made one after the other", counted},
 	{"transactions and commits go on beside each other", besideCommits},
@@ -88,13 +89,15 @@ func (s *store) items(db driver.Relational) []string {
 }
 
 func (s *store) texts(tx driver.Tx, to *[]string) error {
-	return tx.Query(s.Context(), func(r driver.Row) error {
-		var tenant, sk string
-		var n int64
-		err := r.Scan(&tenant, &sk, &n)
-		*to = append(*to, fmt.Sprint(tenant, "/", sk, "=", n))
-		return err
-	}, "SELECT tenant_code, sk, n FROM item ORDER BY tenant_code, sk")
+	return tx.Query(s.Context(), func(r driver.Row) error { return s.row(r, to) }, "SELECT tenant_code, sk, n FROM item ORDER BY tenant_code, sk")
+}
+
+func (s *store) row(r driver.Row, to *[]string) error {
+	var tenant, sk string
+	var n int64
+	err := r.Scan(&tenant, &sk, &n)
+	*to = append(*to, fmt.Sprint(tenant, "/", sk, "=", n))
+	return err
 }
 
 func tables(s *store) {
@@ -250,6 +253,49 @@ func poisoned(s *store) {
 	s.same("rows", s.items(db), []string(nil))
 }
 
+// sent has statements wait for each other's tenants, and for answers, and be undone with one that fails.
+func sent(s *store) {
+	db := s.defined()
+	send := func(tx driver.Tx, tenant, sk string, n int64) error {
+		return errors.Join(tx.As(s.Context(), tenant), tx.Send(s.Context(), "INSERT INTO item (n, sk, tenant_code) VALUES ($3, $2, $1)", tenant, sk, n))
+	}
+	const many = 1000
+	s.done("writing", db.Write(s.Context(), func(tx driver.Tx) error {
+		for n := range int64(many) {
+			s.done("an insert", send(tx, []string{"acme", "bravo"}[n%2], fmt.Sprintf("%03d", n), n))
+		}
+		s.done("As", tx.As(s.Context(), driver.All))
+		changed, err := tx.Exec(s.Context(), "UPDATE item SET n = n + 1")
+		s.same("rows that were sent before", changed, int64(many))
+		s.done("a statement", err)
+		s.done("As", tx.As(s.Context(), "acme"))
+		s.done("a statement", tx.Send(s.Context(), "DELETE FROM item WHERE tenant_code = $1 AND n > $2", "acme", 3))
+		var found []string
+		s.done("As", tx.As(s.Context(), driver.All))
+		s.done("a query", tx.Query(s.Context(), func(r driver.Row) error { return s.row(r, &found) }, "SELECT tenant_code, sk, n FROM item WHERE n < $1 ORDER BY sk", 7))
+		s.same("rows", found, []string{"acme/000=1", "bravo/001=2", "acme/002=3", "bravo/003=4", "bravo/005=6"})
+		return send(tx, "acme", "last", 1)
+	}))
+	s.same("rows", len(s.items(db)), many/2+3)
+	for what, after := range map[string]func(driver.Tx) error{
+		"the end": func(driver.Tx) error { return nil },
+		"Settle":  func(tx driver.Tx) error { return tx.Settle(s.Context()) },
+		"Send": func(tx driver.Tx) error {
+			return errors.Join(tx.Settle(s.Context()), send(tx, "acme", "more", 1))
+		},
+	} {
+		err := db.Write(s.Context(), func(tx driver.Tx) error {
+			s.done("an insert", send(tx, "acme", "more", 1))
+			_ = send(tx, "acme", "last", 1) // one engine knows already
+			return after(tx)
+		})
+		if !errors.Is(err, fault.AlreadyExists) {
+			s.Errorf("a row with the key of another, sent, at %s: %v", what, err)
+		}
+	}
+	s.same("rows", len(s.items(db)), many/2+3)
+}
+
 func writtenStays(s *store) {
 	db := s.defined()
 	for i := range 3 {
@@ -379,7 +425,7 @@ func misused(s *store) {
 	}))
 	var n int64
 	_, err := kept.Exec(s.Context(), "DELETE FROM item")
-	for what, err := range map[string]error{"a statement": err, "a query": kept.Query(s.Context(), nil, "SELECT n FROM item"),
+	for what, err := range map[string]error{"a statement": err, "one that is sent": kept.Send(s.Context(), "DELETE FROM item"), "Settle": kept.Settle(s.Context()), "a query": kept.Query(s.Context(), nil, "SELECT n FROM item"),
 		"As": kept.As(s.Context(), "acme"), "a row": row.Scan(&n)} {
 		if fault.CodeOf(err) != fault.Internal {
 			s.Errorf("%s after the transaction: %v", what, err)
