@@ -29,9 +29,9 @@ import (
 	"github.com/tenantry/tenantry/tenantsync"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(dynamodbtest.Main(served{m})) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(served{m}) }
 
-type served struct{ dynamodbtest.TestingM }
+type served struct{ goleak.TestingM }
 
 func (s served) Run() int {
 	defer postgrestest.Stop()

@@ -31,8 +31,8 @@ func TestPatiently(t *testing.T) {
 					return nil
 				}
 				return behind
-			}, func(context.Context) (int64, map[string]int64, error) {
-				return test.places[min(times, len(test.places))-1], nil, nil
+			}, func(context.Context) (int64, error) {
+				return test.places[min(times, len(test.places))-1], nil
 			})
 			if !errors.Is(err, test.want) {
 				t.Errorf("it ends with %v, want %v", err, test.want)

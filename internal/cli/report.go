@@ -51,7 +51,10 @@ func (t target) withReports(ctx context.Context, std IO, use func(*client.Client
 		if err := app.Start(ctx); err != nil {
 			return err
 		}
-		return patiently(ctx, std.Err, app.CatchUp, app.Upkeep().Behind)
+		return patiently(ctx, std.Err, app.CatchUp, func(ctx context.Context) (int64, error) {
+			places, _, err := app.Upkeep().Behind(ctx)
+			return places, err
+		})
 	}, use)
 }
 
@@ -59,14 +62,14 @@ func (t target) withReports(ctx context.Context, std IO, use func(*client.Client
 const stands = 12
 
 // patiently catches up for as long as it comes nearer to the end. It fails with fault.Behind where it stands still.
-func patiently(ctx context.Context, w io.Writer, catchUp func(context.Context) error, behind func(context.Context) (int64, map[string]int64, error)) error {
+func patiently(ctx context.Context, w io.Writer, catchUp func(context.Context) error, behind func(context.Context) (places int64, err error)) error {
 	nearest, stood := int64(math.MaxInt64), 0
 	for {
 		err := catchUp(ctx)
 		if !errors.Is(err, fault.Behind) {
 			return err
 		}
-		places, _, err := behind(ctx)
+		places, err := behind(ctx)
 		if err != nil {
 			return err
 		}
