@@ -86,7 +86,7 @@ func crash(t *testing.T, step int, late, settledBefore bool) {
 		})
 		stop()
 	}
-	s.writeAll(2, 2, 8)
+	s.writeAll(2, 2, 1, 8)
 	ctx, cancel := context.WithCancel(context.Background())
 	w := &wire{die: step, late: late, dead: cancel}
 	c := s.config("mortal", w)
