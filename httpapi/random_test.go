@@ -78,6 +78,7 @@ func TestRandomRequests(t *testing.T) {
 type generator struct {
 	*rand.Rand
 	server *apitest.Server
+	deck   []*apitest.Operation // those that come next
 	op     *apitest.Operation
 	calm   bool // the request under way is meant well
 }
@@ -87,7 +88,16 @@ func (g *generator) rarely(n int) bool { return !g.calm && g.IntN(n) == 0 }
 
 func choose[T any](g *generator, from ...T) T { return from[g.IntN(len(from))] }
 
-func (g *generator) operation() *apitest.Operation { return choose(g, g.server.Doc.Operations...) }
+// operation draws from all operations until none is left, so that each comes as often as any other.
+func (g *generator) operation() *apitest.Operation {
+	if len(g.deck) == 0 {
+		g.deck = slices.Clone(g.server.Doc.Operations)
+		g.Shuffle(len(g.deck), func(i, j int) { g.deck[i], g.deck[j] = g.deck[j], g.deck[i] })
+	}
+	op := g.deck[0]
+	g.deck = g.deck[1:]
+	return op
+}
 
 func is(s *apitest.Schema, kind string) bool { return slices.Contains(s.Types, kind) }
 
