@@ -218,9 +218,9 @@ func unreached(err error, op, base string) error {
 	var failed *url.Error
 	switch {
 	case errors.Is(err, context.Canceled):
-		return fault.Wrap(err, fault.Timeout, op, "the call was ended before its answer came; a change may have been made")
+		return fault.Wrap(err, fault.Timeout, op, "the call was ended before its answer came; if it was to change something, that may have been done")
 	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &failed) && failed.Timeout():
-		return fault.Wrap(err, fault.Timeout, op, "%s did not answer in time; a change may have been made", base)
+		return fault.Wrap(err, fault.Timeout, op, "%s did not answer in time; if it was to change something, that may have been done", base)
 	}
 	if failed != nil {
 		err = failed.Err

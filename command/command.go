@@ -8,6 +8,7 @@ package command
 import (
 	"context"
 	"errors"
+	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -424,7 +425,7 @@ func Check(typ entity.Type, state *record.Record) error {
 	}
 	if typ.Check != nil && !state.IsDeleted {
 		for _, p := range typ.Check(state.Attributes) {
-			p.Field = "attributes." + p.Field
+			p.Field = strings.TrimSuffix("attributes."+p.Field, ".") // it has no name where it is about all of them
 			problems = append(problems, p)
 		}
 	}

@@ -155,7 +155,7 @@ func TestWhatIsMalformedIsRefused(t *testing.T) {
 	w := worldtest.New(t, memory.New(), worldtest.Options{Closed: true, Entities: []entity.Type{{Name: record.MustEntityType("PRODUCT")},
 		{Name: price, Check: func(a record.Attributes) []fault.Field {
 			if a.Member("amount") == nil {
-				return []fault.Field{{Field: "amount", Problem: "is missing"}}
+				return []fault.Field{{Field: "amount", Problem: "is missing"}, {Problem: "lack something"}}
 			}
 			return nil
 		}}}})
@@ -192,7 +192,7 @@ func TestWhatIsMalformedIsRefused(t *testing.T) {
 		})
 	}
 	_, err := w.Commands.PublishSync(t.Context(), acme, tests[len(tests)-1].in)
-	if diff := cmp.Diff([]fault.Field{{Field: "attributes.amount", Problem: "is missing"}}, fault.As(err).Fields); diff != "" {
+	if diff := cmp.Diff([]fault.Field{{Field: "attributes.amount", Problem: "is missing"}, {Field: "attributes", Problem: "lack something"}}, fault.As(err).Fields); diff != "" {
 		t.Error(diff)
 	}
 	// What is deleted need not be good any more.

@@ -105,7 +105,7 @@ func clip(text string, limit int) string {
 func failure(ctx context.Context, err error) *fault.Error {
 	e := fault.As(err)
 	if e.Code == fault.Internal && (errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled)) {
-		return fault.Wrap(err, fault.Timeout, "httpapi", "the request was not finished in time; a change may have been made, and its idempotency key tells")
+		return fault.Wrap(err, fault.Timeout, "httpapi", "the request was not finished in time; if it was to change something, that may have been done, and its idempotency key tells")
 	}
 	if e.Msg == "" {
 		shown := *e
