@@ -106,6 +106,10 @@ func (m *matrix) sync(t *testing.T, code string) {
 	m.send(t, m.sa("POST", "/api/admin/sync/plan", fmt.Sprintf(`{"sourceTenantCode":%q,"targetTenantCodes":["nowhere"],"entityType":"PRODUCT"}`, code)), 202).Decode(t, &planned)
 	m.send(t, m.sa("POST", "/api/admin/sync-rules", fmt.Sprintf(`{"sourceTenantCode":%q,"targetTenantCodes":["nowhere"],"entityType":"NOTHING"}`, code)), 201).Decode(t, &rule)
 	m.made[code]["sync"], m.made[code]["rule"] = planned.ID, rule.ID
+	apitest.Eventually(t, func() bool { // until neither is worked on
+		all := string(m.send(t, m.sa("GET", "/api/admin/sync", ""), 200).Body)
+		return !strings.Contains(all, `"planning"`) && !strings.Contains(all, `"applying"`)
+	})
 }
 
 // master makes the master setting new-code of a tenant on every level.

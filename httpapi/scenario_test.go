@@ -151,8 +151,18 @@ func (p *player) step(t *testing.T, at, line string, below []string) {
 	a := p.server.Do(t, r)
 	for _, l := range below {
 		mark, want, _ := strings.Cut(strings.TrimSpace(l), " ")
-		if mark == ">" {
+		switch mark {
+		case ">":
 			continue
+		case "=…": // it will be so
+			mark = "="
+			apitest.Eventually(t, func() bool {
+				if p.expect(t, at, mark, want, a) == "" {
+					return true
+				}
+				a = p.server.Do(t, r)
+				return false
+			})
 		}
 		if problem := p.expect(t, at, mark, want, a); problem != "" {
 			t.Errorf("%s: %s\n%s\ngot %d %s", at, problem, line, a.Status, a.Body)
