@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"go.uber.org/goleak"
@@ -102,7 +103,12 @@ func TestOnlyAScopeOfTheTenantReads(t *testing.T) {
 	w.Publish(acme, command.Input{Key: product, Name: "n"})
 	w.Publish(common, command.Input{Key: template, Name: "n"})
 	w.Publish(common, command.Input{Key: hidden, Name: "n"})
-	now := w.Rows(driver.Data)[0].UpdatedAt.Time()
+	var now time.Time // when the last of them was written
+	for _, row := range w.Rows(driver.Data) {
+		if at := row.UpdatedAt.Time(); at.After(now) {
+			now = at
+		}
+	}
 	reads := func(sc scope.Scope, key record.Key) map[string]error {
 		errs := map[string]error{}
 		_, errs["get"] = w.Data.Get(t.Context(), sc, key)
