@@ -18,9 +18,9 @@ import (
 	"time"
 )
 
-// Limits of the tests: of all together, and of one package, less so that go test can say which test hangs.
+// Limits of the tests: of all together, which take some 20 minutes on two cores, and of one package, less so that go test can say which test hangs.
 const (
-	testLimit    = 25 * time.Minute
+	testLimit    = 30 * time.Minute
 	packageLimit = 15 * time.Minute
 )
 
