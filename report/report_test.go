@@ -83,6 +83,12 @@ func (w *world) put(sc guard.Scope, entityType, sk, name string, deleted bool) {
 	w.must(err)
 }
 
+// later waits for the next millisecond, so that the time of what was written before is another than that of what follows.
+func later() {
+	for begun := time.Now().UnixMilli(); time.Now().UnixMilli() == begun; {
+	}
+}
+
 func (w *world) member(sc guard.Scope, user, role string) {
 	w.Helper()
 	_, _, err := w.Members().Add(w.Context(), sc, members.Add{UserCode: user, Role: role})
@@ -128,6 +134,7 @@ func TestReports(t *testing.T) {
 		w.put(bravo, "PRODUCT", "p", "Bicycle, red", false)
 		w.put(common, "PRODUCT", "p", "Of all", false)
 		w.put(alpha, "ORDER", "o", "First", false)
+		later()
 		w.put(bravo, "ORDER", "o", "Second", false)
 		w.put(bravo, "VISIT", "v", "Visit", false)
 		w.put(alpha, "ORDER", "never", "Deleted", false)
