@@ -20,12 +20,9 @@ import (
 
 // Limits of the tests: of all together, which take some 20 minutes on two cores, and of one package, less so that go test can say which test hangs.
 const (
-	testLimit    = 30 * time.Minute
+	testLimit    = 25 * time.Minute
 	packageLimit = 15 * time.Minute
 )
-
-// storeVariable names the engine under the tests of the API; see package internal/apitest.
-const storeVariable = "TENANTRY_TEST_STORE"
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
@@ -45,16 +42,15 @@ type step struct {
 
 func run(ctx context.Context, out io.Writer) error {
 	var testing limit
+	api := []string{"./httpapi", "./internal/attacks"}
 	steps := []step{
 		{"tools", checkTools},
 		{"gofmt", checkFormat},
 		{"go vet", command("go", "vet", "./...")},
 		{"tenantry-vet", checkAnalyzers},
 		{"go build", command("go", "build", "./...")},
-		{"go test -race", testing.tests("", "./...")},
-	}
-	for _, engine := range []string{"sqlite", "postgres", "dynamodb"} { // over memory they have just run
-		steps = append(steps, step{"the API on " + engine, testing.tests(engine, "./httpapi", "./internal/attacks")})
+		{"go test -race", testing.tests(suite{packages: []string{"./..."}})},
+		{"the API by engine", testing.tests(suite{"sqlite", api}, suite{"postgres", api}, suite{"dynamodb", api})}, // over memory it has just been tested
 	}
 	began := time.Now()
 	for _, s := range steps {

@@ -2,36 +2,64 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
 	"os/exec"
+	"runtime"
+	"strconv"
 	"strings"
+	"sync"
 	"time"
 )
+
+// storeVariable names the engine under the tests of the API; see package internal/apitest.
+const storeVariable = "TENANTRY_TEST_STORE"
+
+// atOnce is how many packages are tested at a time, on a machine of few cores more than it has: many tests wait for a server, or for a moment.
+const atOnce = 4
+
+// suite are the tests of packages, over an engine where one is named.
+type suite struct {
+	engine   string
+	packages []string
+}
 
 // limit ends the tests of all steps together, counted from the first of them.
 type limit struct{ end time.Time }
 
-// tests returns a step that runs the tests of packages, over an engine where one is named, and shows what go test without -v shows, while they
-// run. The last line has the form of go test's own, with the counts.
-func (l *limit) tests(engine string, packages ...string) func(context.Context, io.Writer) error {
+// tests returns a step that runs suites beside each other and shows what go test without -v shows, while they run. The last line of each has
+// the form of go test's own, with the counts.
+func (l *limit) tests(suites ...suite) func(context.Context, io.Writer) error {
 	return func(ctx context.Context, out io.Writer) error {
 		if l.end.IsZero() {
 			l.end = time.Now().Add(testLimit)
 		}
 		ctx, cancel := context.WithDeadline(ctx, l.end)
 		defer cancel()
-		return runTests(ctx, out, engine, packages)
+		var one sync.Mutex
+		var running sync.WaitGroup
+		failed := make([]error, len(suites))
+		for i, s := range suites {
+			running.Go(func() {
+				if failed[i] = s.run(ctx, &lines{out: out, one: &one, engine: s.engine}); failed[i] != nil && s.engine != "" {
+					failed[i] = fmt.Errorf("on %s: %w", s.engine, failed[i])
+				}
+			})
+		}
+		running.Wait()
+		return errors.Join(failed...)
 	}
 }
 
-func runTests(ctx context.Context, out io.Writer, engine string, packages []string) error {
-	cmd := exec.CommandContext(ctx, "go", append([]string{"test", "-json", "-race", "-timeout", packageLimit.String()}, packages...)...)
-	if engine != "" {
-		cmd.Env = append(os.Environ(), storeVariable+"="+engine)
+func (s suite) run(ctx context.Context, out io.Writer) error {
+	cmd := exec.CommandContext(ctx, "go", append([]string{"test", "-json", "-race", "-p", strconv.Itoa(max(atOnce, runtime.NumCPU())), "-timeout", packageLimit.String()}, s.packages...)...)
+	if s.engine != "" {
+		cmd.Env = append(os.Environ(), storeVariable+"="+s.engine)
 	}
 	cmd.Stderr = out
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
@@ -50,7 +78,7 @@ func runTests(ctx context.Context, out io.Writer, engine string, packages []stri
 	if err != nil || readErr != nil {
 		word = "FAIL"
 	}
-	fmt.Fprintf(out, "%s\t%s\t%.3fs\t%s\n", word, strings.Join(packages, " "), time.Since(began).Seconds(), total)
+	fmt.Fprintf(out, "%s\t%s\t%.3fs\t%s\n", word, strings.Join(s.packages, " "), time.Since(began).Seconds(), total)
 	switch {
 	case ctx.Err() != nil:
 		return fmt.Errorf("the tests were stopped: %w", context.Cause(ctx))
@@ -58,6 +86,35 @@ func runTests(ctx context.Context, out io.Writer, engine string, packages []stri
 		return readErr
 	}
 	return err
+}
+
+// lines writes whole lines, each under the name of the engine where there is one, so that those of suites beside each other stay apart.
+type lines struct {
+	out    io.Writer
+	one    *sync.Mutex // of all who write to out
+	engine string
+	begun  []byte // a line whose end was not written
+}
+
+func (l *lines) Write(text []byte) (int, error) {
+	l.begun = append(l.begun, text...)
+	end := bytes.LastIndexByte(l.begun, '\n') + 1
+	if end == 0 {
+		return len(text), nil
+	}
+	whole := l.begun[:end]
+	if l.engine != "" {
+		var named []byte
+		for line := range bytes.Lines(whole) {
+			named = append(append(append(named, l.engine...), ": "...), line...)
+		}
+		whole = named
+	}
+	l.one.Lock()
+	defer l.one.Unlock()
+	_, err := l.out.Write(whole)
+	l.begun = append(l.begun[:0], l.begun[end:]...)
+	return len(text), err
 }
 
 // event is a line of go test -json, as "go doc test2json" describes it.

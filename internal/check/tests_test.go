@@ -2,6 +2,7 @@ package main
 
 import (
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -47,5 +48,22 @@ func TestFollow(t *testing.T) {
 func TestFollowReportsBrokenOutput(t *testing.T) {
 	if _, err := follow(strings.NewReader("panic: no JSON"), &strings.Builder{}); err == nil {
 		t.Error("text that is not JSON was taken for events")
+	}
+}
+
+func TestLines(t *testing.T) {
+	var out strings.Builder
+	var one sync.Mutex
+	named, plain := &lines{out: &out, one: &one, engine: "sqlite"}, &lines{out: &out, one: &one}
+	for _, w := range []struct {
+		to   *lines
+		text string
+	}{{named, "ok a\nFA"}, {plain, "ok ./..."}, {named, "IL b\nok"}, {plain, "\n"}, {named, " c\n"}} {
+		if n, err := w.to.Write([]byte(w.text)); n != len(w.text) || err != nil {
+			t.Fatalf("Write(%q) = %d, %v", w.text, n, err)
+		}
+	}
+	if want := "sqlite: ok a\nsqlite: FAIL b\nok ./...\nsqlite: ok c\n"; out.String() != want {
+		t.Errorf("got %q, want %q", out.String(), want)
 	}
 }
