@@ -10,6 +10,7 @@ import (
 
 // Projections is where all that follows commands stands.
 type Projections struct {
+	End       string           `json:"end"` // of the change feed
 	Handlers  []HandlerStatus  `json:"handlers"`
 	ReadModel *ReadModelStatus `json:"readModel"` // nil where the server keeps none
 

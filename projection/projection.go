@@ -16,6 +16,7 @@ import (
 	"github.com/tenantry/tenantry/internal/scope"
 	"github.com/tenantry/tenantry/record"
 	"github.com/tenantry/tenantry/storage"
+	"github.com/tenantry/tenantry/storage/driver"
 )
 
 // Handler is what an application does after a command. Both methods get a Scope of the command's tenant and cannot
@@ -192,6 +193,15 @@ func (r *Runner) Status(ctx context.Context, sys scope.System) ([]Status, error)
 		out[i] = l.status()
 	}
 	return out, nil
+}
+
+// End returns the end of the change feed, which the positions of handlers come to.
+func (r *Runner) End(ctx context.Context) (driver.Position, error) {
+	across, err := r.cfg.Store.Across(ctx, scope.NewSystem("", scope.Actor{UserID: "system"}, "look how far the change feed goes", nil))
+	if err != nil {
+		return "", err
+	}
+	return across.End(ctx)
 }
 
 // Waiting says whether a version of a record waits for a handler that failed: "parked", "retrying", or "" where none

@@ -13,6 +13,7 @@ import (
 	"github.com/tenantry/tenantry/projection"
 	"github.com/tenantry/tenantry/record"
 	"github.com/tenantry/tenantry/route"
+	"github.com/tenantry/tenantry/storage/driver"
 	"github.com/tenantry/tenantry/tenant"
 )
 
@@ -24,6 +25,7 @@ type Routes struct {
 
 // Overview is where all that follows commands stands.
 type Overview struct {
+	End       string              `json:"end"` // of the change feed: where one stands that nothing waits for
 	Handlers  []projection.Status `json:"handlers"`
 	ReadModel *Status             `json:"readModel,omitempty"`
 }
@@ -112,9 +114,16 @@ func (rs *Routes) Operations() []route.Operation {
 }
 
 func (rs *Routes) overview(ctx context.Context, c *route.Call) (route.Answer, error) {
+	end, err := rs.Handlers.End(ctx) // before the entry in the audit log that asking makes, which nobody can have passed yet
+	if err != nil {
+		return route.Answer{}, err
+	}
 	handlers, err := rs.Handlers.Status(ctx, c.Grant.System)
 	if err != nil {
 		return route.Answer{}, err
+	}
+	for _, h := range handlers {
+		end = later(end, h.Position)
 	}
 	out := Overview{Handlers: handlers}
 	if rs.ReadModel != nil {
@@ -122,9 +131,19 @@ func (rs *Routes) overview(ctx context.Context, c *route.Call) (route.Answer, er
 		if err != nil {
 			return route.Answer{}, err
 		}
+		end = later(end, status.Position)
+		status.End = string(end)
 		out.ReadModel = &status
 	}
+	out.End = string(end)
 	return route.JSON(http.StatusOK, out)
+}
+
+func later(end driver.Position, position string) driver.Position {
+	if at := driver.Position(position); end.Compare(at) < 0 {
+		return at
+	}
+	return end
 }
 
 // waiting returns what waits for handlers and projections, ordered by tenant.

@@ -69,11 +69,11 @@ func printProjections(w io.Writer, all client.Projections, waiting []client.Wait
 	t := newTable(w)
 	t.row("KIND", "NAME", "OF", "POSITION", "RETRYING", "PARKED")
 	for _, h := range all.Handlers {
-		t.row("handler", h.Name, h.Module, h.Position, strconv.Itoa(h.Aside), strconv.Itoa(h.Parked))
+		t.row("handler", h.Name, h.Module, h.Position+" of "+all.End, strconv.Itoa(h.Aside), strconv.Itoa(h.Parked))
 	}
 	if m := all.ReadModel; m != nil {
 		for _, p := range m.Projections {
-			t.row("projection", p.Name, p.Type, m.Position+" of "+m.End, strconv.Itoa(p.Aside), strconv.Itoa(p.Parked))
+			t.row("projection", p.Name, p.Type, m.Position+" of "+all.End, strconv.Itoa(p.Aside), strconv.Itoa(p.Parked))
 		}
 	}
 	if err := t.w.Flush(); err != nil {
