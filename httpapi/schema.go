@@ -37,6 +37,8 @@ func (s *schema) check(tree any) ([]fault.Field, error) {
 			case !ok:
 				f.add("", err.Error())
 			case detail.Message == validation.MsgUnexpectedProperty: // found before, with those that huma lets pass
+			case detail.Message == validation.MsgExpectedMatchExactlyOneSchema && s.schemaOf(detail.Location) != nil:
+				f.add(detail.Location, "is not of a form that it may have: "+s.schemaOf(detail.Location).Description)
 			case detail.Location == "version" || strings.HasSuffix(detail.Location, "].version"):
 				return nil, fault.New(fault.InvalidRequest, "httpapi", "version is -1 or 0 to 9007199254740991 in plain digits")
 			default:
@@ -46,6 +48,15 @@ func (s *schema) check(tree any) ([]fault.Field, error) {
 	}
 	slices.SortFunc(f.found, func(a, b fault.Field) int { return strings.Compare(a.Field, b.Field) })
 	return f.found, nil
+}
+
+// schemaOf returns the schema of a member of the body, nil where there is none of the name.
+func (s *schema) schemaOf(member string) *huma.Schema {
+	of := s.schema
+	for of.Ref != "" {
+		of = s.registry.SchemaFromRef(of.Ref)
+	}
+	return of.Properties[member]
 }
 
 // finder finds what huma lets pass, members that differ from the schema's in case, and what makes it slow, lists that are too

@@ -3,6 +3,7 @@ package httpapi_test
 import (
 	"encoding/json"
 	"net/http"
+	"strings"
 	"testing"
 
 	"github.com/tenantry/tenantry/internal/apitest"
@@ -60,4 +61,28 @@ func TestSyncEvents(t *testing.T) {
 		}
 	}
 	send("GET", "/api/admin/sync/"+ordered.ID+"/items?target=bravo", "", http.StatusOK)
+}
+
+// TestTargetsOfNoForm has targets that are neither a list nor *; the refusal says what they are to be.
+func TestTargetsOfNoForm(t *testing.T) {
+	s := apitest.Start(t, world())
+	plan := func(targets string) *apitest.Answer {
+		return s.Do(t, apitest.Request{Token: s.Token("system_admin"), Method: "POST", Path: "/api/admin/sync/plan",
+			Body: `{"sourceTenantCode":"alpha","entityType":"PRODUCT","targetTenantCodes":` + targets + `}`})
+	}
+	for _, targets := range []string{`[]`, `[1]`, `"bravo"`, `{}`, `7`} {
+		var problem struct {
+			Errors []struct{ Field, Problem string }
+		}
+		a := plan(targets)
+		if a.Decode(t, &problem); a.Status != 422 || len(problem.Errors) != 1 || problem.Errors[0].Field != "targetTenantCodes" ||
+			!strings.HasSuffix(problem.Errors[0].Problem, ": tenant codes, or * for every active tenant without the source and common") {
+			t.Errorf("%s: %v", targets, a)
+		}
+	}
+	for _, targets := range []string{`["bravo"]`, `"*"`} {
+		if a := plan(targets); a.Status != 202 {
+			t.Errorf("%s: %v", targets, a)
+		}
+	}
 }
