@@ -80,7 +80,7 @@ func Restore(ctx context.Context, backup, dir string) error {
 	if err := copyInto(ctx, temp, from); err != nil {
 		return translate(ctx, err, op, path)
 	}
-	if err := verify(ctx, temp); err != nil {
+	if err := verify(ctx, temp, backup); err != nil {
 		if errors.Is(err, fault.Unavailable) || ctx.Err() != nil {
 			return translate(ctx, err, op, backup)
 		}
@@ -121,22 +121,22 @@ func copyInto(ctx context.Context, path string, from io.Reader) error {
 	return errors.Join(err, to.Close())
 }
 
-// verify checks that the file at path is a sound store that this version can open.
-func verify(ctx context.Context, path string) error {
+// verify checks that the file at path, a copy of the backup, is a sound store that this version can open.
+func verify(ctx context.Context, path, backup string) error {
 	c, err := connect(path, settings{cache: smallCache, busy: time.Second})
 	if err != nil {
 		return err
 	}
 	defer c.close()
 	c.SetInterrupt(ctx)
-	version, err := c.schema(path)
+	version, err := c.schema(backup)
 	if err != nil {
 		return err
 	}
 	if version == 0 {
 		return sqlite3.NOTADB
 	}
-	if err := checkSchema(path, version); err != nil {
+	if err := checkSchema(backup, version); err != nil {
 		return err
 	}
 	s, err := c.stmt("PRAGMA integrity_check(1)")

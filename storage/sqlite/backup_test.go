@@ -157,7 +157,7 @@ func TestRestoreRefuses(t *testing.T) {
 		{"it is something else", write("letter", []byte(strings.Repeat("this is a letter to my aunt. ", 100))), fault.InvalidRequest, "damaged or is no backup"},
 		{"a page is damaged", write("damaged", damaged), fault.InvalidRequest, "damaged or is no backup"},
 		{"its end is missing", write("short", content[:len(content)/2]), fault.InvalidRequest, "damaged or is no backup"},
-		{"a newer Tenantry wrote it", newer, fault.Unavailable, "newer Tenantry"},
+		{"a newer Tenantry wrote it", newer, fault.Unavailable, newer + " was written by a newer Tenantry"},
 		{"it is a directory", source, fault.InvalidRequest, "not a regular file"},
 		{"it is a device", os.DevNull, fault.InvalidRequest, "not a regular file"},
 	} {
