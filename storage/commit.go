@@ -42,11 +42,7 @@ func (v View) commit(ctx context.Context, writes []driver.Write) (driver.Positio
 
 // repair is commit for writes past the change feed: it fails as in a pause while the store is copied.
 func (v View) repair(ctx context.Context, writes []driver.Write) (driver.Position, error) {
-	conditions, err := v.store.unmoved(ctx, writes)
-	if err != nil {
-		return "", err
-	}
-	return v.commitIf(ctx, writes, conditions)
+	return v.commitIf(ctx, writes, unmoved(writes))
 }
 
 func (v View) commitIf(ctx context.Context, writes, conditions []driver.Write) (driver.Position, error) {
@@ -207,6 +203,13 @@ func (k Keeper) Put(r Row) SystemWrite {
 // Set returns the write that makes r the row, whatever stood there.
 func (k Keeper) Set(r Row) SystemWrite {
 	return SystemWrite{driver.Write{Collection: driver.System, Record: k.record(r, max(1, r.Version))}}
+}
+
+// Replace returns the write that makes r the row, with r.Version, if there still is what was read as was.
+func (k Keeper) Replace(was, r Row) SystemWrite {
+	w := k.Set(r)
+	w.write.If = k.Put(was).write.If
+	return w
 }
 
 // Delete returns the write that removes the row, if there is one.

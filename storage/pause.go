@@ -13,12 +13,14 @@ import (
 	"github.com/tenantry/tenantry/tenant"
 )
 
-// A store, or one tenant of it, can be paused: reads go on, no command is accepted. What says so are rows of PauseWord in the common
+// A store, or tenants of it, can be paused: reads go on, no command is accepted. What says so are rows of PauseWord in the common
 // tenant: PauseAnnounced, from which on every commit of every process carries the condition that it is not paused, and PauseOf, on which
 // the condition is. So a pause is exact, whatever a process knew when it began a commit, and costs nothing while none is announced.
+// PauseMoving is there while a copy from the store, or to it, is under way.
 const (
 	PauseWord      = "PAUSE"
 	PauseAnnounced = "announced"
+	PauseMoving    = "moving"
 )
 
 // PauseNotice is how long before a pause it must be announced: by then every process has looked.
@@ -90,6 +92,11 @@ func (s *Store) unpaused(ctx context.Context, writes []driver.Write) []driver.Wr
 	if !s.notice.announced(ctx, s.engine) {
 		return nil
 	}
+	return noPause(writes)
+}
+
+// noPause returns the conditions that neither the store nor a tenant that writes are about is paused.
+func noPause(writes []driver.Write) []driver.Write {
 	sks := []string{PauseOf(tenant.Code{})}
 	for _, w := range writes {
 		if sk := pauseOf(Owner(driver.RefOf(w.Collection, w.Record))); !slices.Contains(sks, sk) {
@@ -109,19 +116,10 @@ func none(sk string) driver.Write {
 	return driver.Write{Collection: ref.Collection, Record: &record.Record{PK: ref.PK, SK: ref.SK}, Delete: true, If: driver.Condition{Kind: driver.IfAbsent}}
 }
 
-// unmoved returns the conditions of unpaused, and that no copy is under way: one that changes a row past the change feed, which the copy
-// follows, would be lost on it. The announcement of a copy under way ends by itself, and stays when the copy is done.
-func (s *Store) unmoved(ctx context.Context, writes []driver.Write) ([]driver.Write, error) {
-	found, err := s.engine.Get(ctx, pauseRef(PauseAnnounced))
-	switch {
-	case err != nil:
-		return nil, err
-	case found == nil:
-		return []driver.Write{none(PauseAnnounced)}, nil
-	case found.TTL != 0:
-		return nil, paused()
-	}
-	return s.unpaused(ctx, writes), nil
+// unmoved returns the conditions that nothing is paused that writes are about, and that no copy is under way: what changes a row past the change feed,
+// which the copy follows, would be lost on it.
+func unmoved(writes []driver.Write) []driver.Write {
+	return append(noPause(writes), none(PauseMoving))
 }
 
 func paused() error {

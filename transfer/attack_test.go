@@ -19,6 +19,7 @@ import (
 	"github.com/tenantry/tenantry/storage/driver"
 	"github.com/tenantry/tenantry/storage/memory"
 	"github.com/tenantry/tenantry/storage/sqlite"
+	"github.com/tenantry/tenantry/tenant"
 	"github.com/tenantry/tenantry/tenants"
 	"github.com/tenantry/tenantry/transfer"
 )
@@ -151,7 +152,7 @@ func TestRepairsWait(t *testing.T) {
 			refused(t, "a repair meanwhile", from.Commands().Discard(t.Context(), worldtest.Scope("acme"), key, 2), fault.Unavailable)
 		}
 	}})
-	if _, err := transfer.Resume(t.Context(), from.side()); err != nil || !tried {
+	if _, err := transfer.Resume(t.Context(), from.side(), tenant.Code{}); err != nil || !tried {
 		t.Fatal(tried, err)
 	}
 	if err := from.Commands().Discard(t.Context(), worldtest.Scope("acme"), key, 2); err != nil {

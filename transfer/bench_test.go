@@ -12,6 +12,7 @@ import (
 	"github.com/tenantry/tenantry/storage/postgres"
 	"github.com/tenantry/tenantry/storage/postgres/postgrestest"
 	"github.com/tenantry/tenantry/storage/sqlite"
+	"github.com/tenantry/tenantry/tenant"
 	"github.com/tenantry/tenantry/transfer"
 )
 
@@ -52,7 +53,7 @@ func benchmark(b *testing.B, count int, target func() driver.Source) {
 	for b.Loop() {
 		result := copyAll(b, from, open(b, target()), transfer.Options{})
 		b.ReportMetric(float64(result.PauseMillis), "pause-ms")
-		if _, err := transfer.Resume(b.Context(), from.side()); err != nil {
+		if _, err := transfer.Resume(b.Context(), from.side(), tenant.Code{}); err != nil {
 			b.Fatal(err)
 		}
 	}

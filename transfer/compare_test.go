@@ -12,6 +12,7 @@ import (
 	"github.com/tenantry/tenantry/storage/driver"
 	"github.com/tenantry/tenantry/storage/dynamodb"
 	"github.com/tenantry/tenantry/storage/memory"
+	"github.com/tenantry/tenantry/tenant"
 	"github.com/tenantry/tenantry/transfer"
 )
 
@@ -66,7 +67,7 @@ func TestComparedBeforeThePause(t *testing.T) {
 	if diff := cmp.Diff(from.rows(records...), to.rows(records...)); diff != "" {
 		t.Errorf("the stores differ (-source +target):\n%s", diff)
 	}
-	if _, err := transfer.Resume(t.Context(), from.side()); err != nil {
+	if _, err := transfer.Resume(t.Context(), from.side(), tenant.Code{}); err != nil {
 		t.Fatal(err)
 	}
 	second := copyAll(t, from, open(t, memory.New()), transfer.Options{})

@@ -25,6 +25,7 @@ import (
 	"github.com/tenantry/tenantry/storage/memory"
 	"github.com/tenantry/tenantry/storage/postgres/postgrestest"
 	"github.com/tenantry/tenantry/storage/sqlite"
+	"github.com/tenantry/tenantry/tenant"
 	"github.com/tenantry/tenantry/transfer"
 )
 
@@ -149,7 +150,7 @@ func TestKill(t *testing.T) {
 		if copied(t, toDir) {
 			through++
 			compared(t, from, open(t, sqlite.At(toDir)))
-			if lifted, err := transfer.Resume(t.Context(), from.side()); err != nil || !lifted {
+			if lifted, err := transfer.Resume(t.Context(), from.side(), tenant.Code{}); err != nil || !lifted {
 				t.Fatalf("round %d, %v: resuming: %v, %v", round, at, lifted, err)
 			}
 			toDir = t.TempDir()

@@ -10,64 +10,53 @@ import (
 	"github.com/tenantry/tenantry/tenant"
 )
 
-// notice is what the row that announces a pause says.
-type notice struct {
-	Copy     string `json:"copy"`
-	Run      string `json:"run,omitempty"` // of Copy, one of its own
-	Tenant   string `json:"tenant,omitempty"`
-	Arriving bool   `json:"arriving,omitempty"` // the store is the target
-}
-
-func (n notice) row() (storage.Row, error) {
-	value, err := record.EncodeAttributes(n)
-	return storage.Row{Owner: systemOwner, SK: storage.PauseAnnounced, Value: value}, err
-}
-
-// hold is the announcement of a pause in the source, and the pause itself. Both end by themselves, unless they are renewed or kept.
+// hold is a copy that is under way, in the source: the announcement of its pause, and the pause itself. They end by themselves, unless they are renewed or
+// kept; what was announced for tenants that moved before stays.
 type hold struct {
 	pauses storage.Keeper
 	term   time.Duration
 	tenant tenant.Code
 
-	notice  notice
-	row     storage.Row // the announcement; Version 0 where there is none of ours
-	pausing storage.Row // the pause; Version 0 while there is none
-	began   time.Time   // the announcement
-	renewed time.Time
-	final   bool
-}
-
-// load reads the announcement that stands in the store.
-func (h *hold) load(ctx context.Context) (err error) {
-	if h.row, err = h.pauses.Get(ctx, systemOwner, storage.PauseAnnounced); err != nil || h.row.Version == 0 {
-		return err
-	}
-	if err := h.row.Value.Decode(&h.notice); err != nil {
-		return err
-	}
-	if h.notice.Tenant != "" {
-		h.tenant, err = tenant.Parse(h.notice.Tenant)
-	}
-	return err
+	row       storage.Row // that the copy is under way; Version 0 where it is none of ours
+	announced storage.Row
+	pausing   storage.Row // the pause; Version 0 while there is none
+	others    bool        // other tenants are paused, for good
+	began     time.Time   // the announcement
+	renewed   time.Time
+	final     bool
 }
 
 // announce announces the pause of a copy. What an earlier run of the same copy left ends with it.
 func (h *hold) announce(ctx context.Context, id string) error {
-	found := hold{pauses: h.pauses}
-	if err := found.load(ctx); err != nil {
-		return err
-	}
-	if found.row.Version > 0 && found.notice.Copy != id {
-		return fault.New(fault.Unavailable, "transfer.Copy", "another copy from or to this store is under way, is done, or died a moment ago; wait for its end, or end it with --resume-writes")
-	}
-	h.notice = notice{Copy: id, Run: record.NewID(), Tenant: h.tenant.String()}
-	row, err := h.notice.row()
+	found, err := boardOf(ctx, h.pauses)
 	if err != nil {
 		return err
 	}
-	row.Version = found.row.Version
-	h.row, h.pausing = row, storage.Row{Owner: systemOwner, SK: storage.PauseOf(h.tenant)}
-	h.began = time.Now()
+	if found.moving.Version > 0 && found.notice.Copy != id {
+		return fault.New(fault.Unavailable, "transfer.Copy", "another copy from or to this store is under way, or died a moment ago; wait for its end, or end it with --resume-writes")
+	}
+	own := storage.PauseOf(h.tenant)
+	for sk := range found.paused {
+		ours, err := found.made(sk, id)
+		switch {
+		case err != nil:
+			return err
+		case ours:
+		case sk == storage.PauseOf(tenant.Code{}), sk == own:
+			return fault.New(fault.AlreadyExists, "transfer.Copy", "this was copied from the source already, which accepts no more writes of it; to copy it again, let the source accept them (--resume-writes)")
+		case h.tenant.IsZero():
+			return fault.New(fault.AlreadyExists, "transfer.Copy", "tenants of the source were copied one by one and are paused in it; copy the others so, or let these accept writes again (--resume-writes --tenant)")
+		default:
+			h.others = true
+		}
+	}
+	if h.row, err = (notice{Copy: id, Run: record.NewID(), Tenant: h.tenant.String()}).row(); err != nil {
+		return err
+	}
+	if h.pausing, err = pauseRow(own, id); err != nil {
+		return err
+	}
+	h.row.Version, h.announced, h.began = found.moving.Version, found.announced, time.Now()
 	return h.write(ctx, h.pauses.Delete(h.pausing))
 }
 
@@ -75,19 +64,25 @@ func (h *hold) announce(ctx context.Context, id string) error {
 func (h *hold) write(ctx context.Context, more ...storage.SystemWrite) error {
 	now := time.Now()
 	h.row.Expires = now.Add(2*h.term).Unix() + 1
-	if h.final {
-		h.row.Expires = 0
+	h.announced.Expires = h.row.Expires
+	if h.others || h.final {
+		h.announced.Expires = 0
 	}
-	if err := h.pauses.Commit(ctx, append(more, h.pauses.Put(h.row))...); err != nil {
+	moving := h.pauses.Put(h.row)
+	if h.final {
+		moving = h.pauses.Remove(h.row)
+	}
+	if err := h.pauses.Commit(ctx, append(more, moving, h.pauses.Put(h.announced))...); err != nil {
 		h.row.Version = 0 // it is not ours, or we don't know: it ends by itself
 		return lost(err)
 	}
 	h.row.Version++
+	h.announced.Version++
 	h.renewed = now
 	return nil
 }
 
-// is reports whether a row is the announcement of this very run.
+// is reports whether a row says that this very run is under way.
 func (h *hold) is(row storage.Row) bool { return string(row.Value) == string(h.row.Value) }
 
 // wait waits until every process carries the conditions of pauses in its commits.
@@ -131,7 +126,7 @@ func (h *hold) renew(ctx context.Context) error {
 	return h.write(ctx)
 }
 
-// keep makes the pause one that does not end by itself. It fails where it ended already.
+// keep makes the pause one that does not end by itself, and ends the copy. It fails where the pause ended already.
 func (h *hold) keep(ctx context.Context) error {
 	h.final = true
 	err := h.renewPause(ctx)
@@ -141,14 +136,17 @@ func (h *hold) keep(ctx context.Context) error {
 	return err
 }
 
-// lift ends the pause and its announcement, if they are ours and not to stay.
+// lift ends the pause and the copy, if they are ours and not to stay.
 func (h *hold) lift(ctx context.Context) error {
 	if h.row.Version == 0 || h.final {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 	defer cancel()
-	err := h.pauses.Commit(ctx, h.pauses.Delete(h.row), h.pauses.Delete(storage.Row{Owner: systemOwner, SK: storage.PauseOf(h.tenant)}))
+	found, err := boardOf(ctx, h.pauses)
+	if err == nil && h.is(found.moving) {
+		err = lost(h.pauses.Commit(ctx, found.lift(storage.PauseOf(h.tenant))...))
+	}
 	h.row.Version = 0
 	return err
 }

@@ -30,16 +30,31 @@ func (c *copier) standing(ctx context.Context) (map[string]int64, error) {
 		if err := row.Value.Decode(&at); err != nil {
 			return nil, err
 		}
-		rest, err := c.to.Changes(ctx, driver.Position(at.Position), 1)
+		there, err := c.atEnd(ctx, driver.Position(at.Position))
 		if err != nil {
 			return nil, err
 		}
-		if len(rest) > 0 {
+		if !there {
 			return nil, fault.New(fault.InvalidRequest, "transfer.Copy", "handler %s of the target has commands before it; let it come to the feed's end, stop the target's servers, and copy again", row.SK)
 		}
 		versions[row.SK] = row.Version
 	}
 	return versions, nil
+}
+
+// atEnd reports whether no commands follow a place in the target's feed, but for entries in the system's log: each attempt to copy leaves one.
+func (c *copier) atEnd(ctx context.Context, position driver.Position) (bool, error) {
+	for {
+		rest, err := c.to.Changes(ctx, position, 100)
+		if err != nil || len(rest) == 0 {
+			return err == nil, err
+		}
+		for _, change := range rest {
+			if position = change.Position; change.Command.PK != systemLog {
+				return false, nil
+			}
+		}
+	}
 }
 
 // place puts the handlers of the target where those of the source are: none runs again for a command that it has seen, none misses one.

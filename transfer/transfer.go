@@ -6,7 +6,8 @@
 // that it replaced, so that the target is a sound store at every moment, and its feed has every record's versions in their order. The
 // copy follows the feed to its end and compares both stores, row by row, while the source is used. Then it pauses the source's writes, copies and
 // compares what changed since, and is done only where the digests of every tenant are equal. The pause is exact: a commit that began before it either is copied or fails; see
-// storage.PauseNotice. It ends by itself when the copier dies, and a copy whose pause ended is not done.
+// storage.PauseNotice. It ends by itself when the copier dies, and a copy whose pause ended is not done. Tenants are copied one after another, into one store or
+// several: those that were before stay paused.
 //
 // How far the copy came stands in the target, in the commit of what it says: a copy that was killed goes on when Copy is called
 // again. Until it is done, the target accepts no writes of others. Afterwards the source accepts none, until Resume.
@@ -82,7 +83,10 @@ const (
 	wholeStore = "all"
 )
 
-const systemOwner = "common"
+const (
+	systemOwner = "common"
+	systemLog   = "AUDIT" + record.Separator + systemOwner // of audit entries
+)
 
 // copier is one run of Copy.
 type copier struct {
@@ -113,9 +117,9 @@ type state struct {
 
 // Copy copies from into to. Called again after it failed or its process died, it goes on. It fails with fault.RoleRequired for a zero
 // System; fault.InvalidRequest where the stores are one, and where the source holds what this version can't copy; fault.AlreadyExists where the
-// target has something already, and where the copy is done; fault.NotFound for a tenant that the source doesn't have;
-// fault.VersionConflict where another copy is under way; fault.Unavailable where the pause ended too early or a store can't be reached;
-// and fault.Internal where the stores differ in the end.
+// target has something already, where the copy is done, and where what is to be copied, or a part of it, was copied before and is paused in the
+// source; fault.NotFound for a tenant that the source doesn't have; fault.Unavailable where another copy is under way, the pause ended too early or
+// a store can't be reached; and fault.Internal where the stores differ in the end.
 func Copy(ctx context.Context, from, to Side, opts Options) (result Result, err error) {
 	c, err := newCopier(from, to, opts)
 	if err != nil {
@@ -152,29 +156,6 @@ func Copy(ctx context.Context, from, to Side, opts Options) (result Result, err 
 	result.PauseMillis = time.Since(began).Milliseconds()
 	c.tell(Done, 1)
 	return result, nil
-}
-
-// Resume lets a source accept writes again, after a copy that is done or was given up; lifted is false where nothing was paused. Its audit
-// entry follows the lifting, since the log takes none before. It fails with fault.RoleRequired for the zero System.
-func Resume(ctx context.Context, side Side) (lifted bool, err error) {
-	if err := side.System.Check(); err != nil {
-		return false, err
-	}
-	pauses, err := side.Store.Keeper(scope.NewRoot(), record.MustEntityType(storage.PauseWord))
-	if err != nil {
-		return false, err
-	}
-	h := hold{pauses: pauses}
-	if err := h.load(ctx); err != nil || h.row.Version == 0 {
-		return false, err
-	}
-	if h.notice.Arriving {
-		return false, fault.New(fault.InvalidRequest, "transfer.Resume", "this store is the target of a copy that is not done; finish the copy, or begin anew with an empty store")
-	}
-	if err := h.lift(ctx); err != nil {
-		return false, err
-	}
-	return true, side.System.Note(ctx)
 }
 
 func newCopier(from, to Side, opts Options) (*copier, error) {
@@ -235,7 +216,7 @@ func (c *copier) begin(ctx context.Context, from, to Side) error {
 	if err := c.hold.announce(ctx, c.at.Copy); err != nil {
 		return err
 	}
-	if here, err := c.target.pauses.Get(ctx, systemOwner, storage.PauseAnnounced); err != nil {
+	if here, err := c.target.pauses.Get(ctx, systemOwner, storage.PauseMoving); err != nil {
 		return err
 	} else if c.hold.is(here) {
 		return fault.New(fault.InvalidRequest, "transfer.Copy", "the two stores are one; name another target")
@@ -345,7 +326,34 @@ func (c *copier) first(ctx context.Context) (err error) {
 	if c.at.Checkpoints, err = c.standing(ctx); err != nil {
 		return err
 	}
+	if err := c.arrive(ctx); err != nil {
+		return err
+	}
+	if err := c.hold.wait(ctx); err != nil {
+		return err
+	}
+	if err := c.empty(ctx); err != nil { // looked at again, now that nobody else writes
+		c.at.Source = ""
+		open, boardErr := c.open(ctx)
+		if boardErr == nil {
+			boardErr = c.target.pauses.Commit(ctx, open...)
+		}
+		return errors.Join(err, boardErr)
+	}
+	return nil
+}
+
+// arrive says in the target that the copy is under way, and pauses there what is to arrive.
+func (c *copier) arrive(ctx context.Context) error {
+	there, err := boardOf(ctx, c.target.pauses)
+	if err != nil {
+		return err
+	}
 	arriving, err := notice{Copy: c.at.Copy, Tenant: c.sel.tenant, Arriving: true}.row()
+	if err != nil {
+		return err
+	}
+	pause, err := pauseRow(storage.PauseOf(c.opts.Tenant), c.at.Copy)
 	if err != nil {
 		return err
 	}
@@ -353,19 +361,18 @@ func (c *copier) first(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	pause := storage.Row{Owner: systemOwner, SK: storage.PauseOf(c.opts.Tenant)}
-	if err := c.target.copies.Commit(ctx, progress, c.target.pauses.Put(arriving), c.target.pauses.Put(pause)); err != nil {
+	there.announced.Expires = 0
+	if err := c.target.copies.Commit(ctx, progress, c.target.pauses.Put(arriving), c.target.pauses.Put(there.announced), c.target.pauses.Put(pause)); err != nil {
 		return lost(err)
 	}
 	c.row.Version++
-	if err := c.hold.wait(ctx); err != nil {
-		return err
-	}
-	if err := c.empty(ctx); err != nil { // looked at again, now that nobody else writes
-		c.at.Source = ""
-		return errors.Join(err, c.target.pauses.Commit(ctx, c.target.pauses.Delete(arriving), c.target.pauses.Delete(pause)))
-	}
 	return nil
+}
+
+// open returns the writes that end the copy in the target.
+func (c *copier) open(ctx context.Context) ([]storage.SystemWrite, error) {
+	there, err := boardOf(ctx, c.target.pauses)
+	return there.lift(storage.PauseOf(c.opts.Tenant)), err
 }
 
 // listed refuses the copy of a tenant that the source doesn't have.
@@ -461,9 +468,12 @@ func (c *copier) finish(ctx context.Context) (Result, error) {
 	if err := c.hold.keep(ctx); err != nil {
 		return Result{}, err
 	}
+	open, err := c.open(ctx)
+	if err != nil {
+		return Result{}, err
+	}
 	c.at.Done = true
-	open := c.target.pauses.Delete(storage.Row{Owner: systemOwner, SK: storage.PauseOf(c.opts.Tenant)})
-	return result, c.commit(ctx, nil, open, c.target.pauses.Delete(storage.Row{Owner: systemOwner, SK: storage.PauseAnnounced}))
+	return result, c.commit(ctx, nil, open...)
 }
 
 // still fails where the source's feed went on in the pause: a commit that began before the announcement stood still until now.

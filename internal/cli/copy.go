@@ -19,7 +19,7 @@ import (
 type copyVerb struct {
 	From         string `required:"" placeholder:"STORE" help:"The store to copy: sqlite:DIR, postgres://user@host:5432/database, or dynamodb:PREFIX[?endpoint=URL&blobs=WHERE&modules=TYPE=MODULE,...], without an endpoint AWS's own."`
 	To           string `placeholder:"STORE" help:"Where it goes: a new store, or with --tenant one that doesn't have the tenant."`
-	Tenant       *code  `placeholder:"CODE" help:"Copy this tenant only. Defaults to the whole store."`
+	Tenant       code   `placeholder:"CODE" help:"This tenant only. Defaults to the whole store, with --resume-writes to what is paused."`
 	ResumeWrites bool   `help:"Let --from accept writes again, after a copy that is done or given up; nothing is copied."`
 	output
 }
@@ -29,19 +29,22 @@ func (copyVerb) Help() string {
 	return `Servers may go on using --from. At the end its writes are paused, for as long as is printed, and both stores are compared, tenant by
 tenant; the copy is done when they are equal. From then on --from accepts no writes: point the servers to --to, or take it back with --resume-writes.
 A copy that was interrupted goes on where it was when the same command is given again. Keys that sign tokens are not copied: users sign in again, or
-keys.json goes along by hand. A URL with a password is better in TENANTRY_FROM or TENANTRY_TO, where other users don't see it. A store is in one copy at a time, and what --tenant copied is paused until
---resume-writes: to move tenants one after another, suspend each in --from before it is copied, and resume it in --to. Examples:
+keys.json goes along by hand. A URL with a password is better in TENANTRY_FROM or TENANTRY_TO, where other users don't see it.
+
+With --tenant only that tenant is paused in --from, and stays so while others follow it, one copy at a time, into the same store or another. Servers may go on using
+--to as well, unless they are of an application with handlers: stop those meanwhile. Examples:
 
     tenantry copy --from sqlite:/var/lib/tenantry --to sqlite:/mnt/new/tenantry
     tenantry copy --from sqlite:old --to postgres://tenantry@db.example/tenantry
     tenantry copy --from sqlite:old --to sqlite:new --tenant acme --json
-    tenantry copy --from sqlite:old --resume-writes`
+    tenantry copy --from sqlite:old --resume-writes
+    tenantry copy --from sqlite:old --resume-writes --tenant acme`
 }
 
 // Run runs the verb.
 func (v copyVerb) Run(ctx context.Context, std IO) (err error) {
-	if (v.To == "") != v.ResumeWrites || v.ResumeWrites && v.Tenant != nil {
-		return fault.Invalid("cli.copy", fault.Field{Field: "--to, --resume-writes", Problem: "one of them is needed, and only one; --tenant goes with --to"})
+	if (v.To == "") != v.ResumeWrites {
+		return fault.Invalid("cli.copy", fault.Field{Field: "--to, --resume-writes", Problem: "one of them is needed, and only one"})
 	}
 	from, closeFrom, err := openSide(ctx, "--from", v.From, false, std.Err)
 	if err != nil {
@@ -56,13 +59,10 @@ func (v copyVerb) Run(ctx context.Context, std IO) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, closeTo()) }()
-	var opts transfer.Options
+	opts := transfer.Options{Tenant: v.Tenant.Code}
 	tell, end := newMeter(std.Err, v.JSON)
 	opts.Progress = func(p transfer.Progress) {
 		tell(progress{phase: string(p.Phase), share: p.Share, text: fmt.Sprintf("%d commands", p.Commands), over: p.Phase == transfer.Done})
-	}
-	if v.Tenant != nil {
-		opts.Tenant = v.Tenant.Code
 	}
 	result, err := transfer.Copy(ctx, from, to, opts)
 	end()
@@ -73,7 +73,7 @@ func (v copyVerb) Run(ctx context.Context, std IO) (err error) {
 }
 
 func (v copyVerb) resume(ctx context.Context, from transfer.Side, std IO) error {
-	lifted, err := transfer.Resume(ctx, from)
+	lifted, err := transfer.Resume(ctx, from, v.Tenant.Code)
 	if err != nil {
 		return err
 	}
@@ -81,8 +81,16 @@ func (v copyVerb) resume(ctx context.Context, from transfer.Side, std IO) error 
 	if !lifted {
 		text = "was not paused"
 	}
-	_, err = fmt.Fprintf(std.Out, "%s %s\n", shownStore(v.From), text)
+	_, err = fmt.Fprintf(std.Out, "%s %s\n", v.what(), text)
 	return err
+}
+
+// what returns what of --from the verb is about.
+func (v copyVerb) what() string {
+	if v.Tenant.IsZero() {
+		return shownStore(v.From)
+	}
+	return v.Tenant.String() + " in " + shownStore(v.From)
 }
 
 func (v copyVerb) print(w io.Writer, r transfer.Result) error {
@@ -96,12 +104,8 @@ func (v copyVerb) print(w io.Writer, r transfer.Result) error {
 	for _, t := range r.Tenants {
 		fmt.Fprintf(w, "%s  %s: %d records, %d commands, %d past states\n", t.Digest[:12], printable(t.TenantCode), t.Records, t.Commands, t.History)
 	}
-	what := shownStore(v.From)
-	if v.Tenant != nil {
-		what = v.Tenant.String() + " in " + what
-	}
 	_, err := fmt.Fprintf(w, "copied %d records, %d commands, %d past states of %d tenants; writes were paused for %d ms\n%s accepts no more writes: point the servers to %s\n",
-		r.Records, r.Commands, r.History, len(r.Tenants), r.PauseMillis, what, shownStore(v.To))
+		r.Records, r.Commands, r.History, len(r.Tenants), r.PauseMillis, v.what(), shownStore(v.To))
 	return err
 }
 

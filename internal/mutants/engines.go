@@ -181,6 +181,13 @@ var inEngines = []mutant{
 		test: []string{"-run", "TestACommitThatStoodStill", "./transfer"},
 	},
 	{
+		name: "what was announced for tenants that moved ends with the copy of another",
+		file: "transfer/hold.go",
+		old:  "if h.others || h.final {",
+		new:  "if h.final {",
+		test: []string{"-run", "TestTenantsOneAfterAnother", "./transfer"},
+	},
+	{
 		name: "the shards of a partition are put one behind the other",
 		file: "storage/dynamodb/read.go",
 		old:  "return strings.Compare(a.recs[0].SK, b.recs[0].SK)",
