@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"iter"
 	"strings"
 	"time"
@@ -67,23 +68,27 @@ func (s server) storeBlob(ctx context.Context, r *record.Record) (pointer string
 	return pointerScheme + s.cfg.Blobs.Bucket() + "/" + key, nil
 }
 
-// loadBlob returns the attributes that a pointer names. Its bucket is not looked at: blobs move between buckets as a whole, and
-// mbc-cqrs-serverless reads its own, too.
-func (s server) loadBlob(ctx context.Context, pointer string) (record.Attributes, error) {
+// loadBlob returns the attributes of r, which a pointer names. Its bucket is not looked at: blobs move between buckets as a whole, and
+// mbc-cqrs-serverless reads its own, too. Where they can't be read the cause, which is for the log, names record and place.
+func (s server) loadBlob(ctx context.Context, r *record.Record, pointer string) (record.Attributes, error) {
+	cause := fmt.Errorf("the attributes of %q stand in %q", r.ID(), pointer)
 	if s.cfg.Blobs == nil {
-		return nil, fault.New(fault.Unavailable, "dynamodb", "attributes stand in a bucket, and no blob store is configured; start with --blobs, or set dynamodb.Config.Blobs")
+		return nil, fault.Wrap(cause, fault.Unavailable, "dynamodb", "attributes of a record stand in a bucket, which the log names, and no blob store is configured; start with --blobs, or set dynamodb.Config.Blobs")
 	}
-	_, key, _ := strings.Cut(strings.TrimPrefix(pointer, pointerScheme), "/")
+	bucket, key, _ := strings.Cut(strings.TrimPrefix(pointer, pointerScheme), "/")
 	content, err := s.cfg.Blobs.Get(ctx, key)
 	if errors.Is(err, fault.NotFound) {
-		return nil, fault.Wrap(err, fault.Internal, "dynamodb", "the blob that holds a record's attributes is missing from the blob store; restore it from a backup of the bucket")
+		if bucket != s.cfg.Blobs.Bucket() {
+			return nil, fault.Wrap(cause, fault.Unavailable, "dynamodb", "attributes of a record stand in another bucket than the blob store that is configured, and not in this one; the log names record and bucket: configure that one, or move its blobs here")
+		}
+		return nil, fault.Wrap(cause, fault.Internal, "dynamodb", "the blob that holds a record's attributes, which the log names, is missing from the blob store; restore it from a backup of the bucket")
 	}
 	if err != nil {
 		return nil, err
 	}
 	a, err := record.ParseAttributes(content)
 	if err != nil {
-		return nil, fault.Wrap(err, fault.Internal, "dynamodb", "the blob that holds a record's attributes is not a JSON object")
+		return nil, fault.Wrap(fmt.Errorf("%w: %w", cause, err), fault.Internal, "dynamodb", "the blob that holds a record's attributes, which the log names, is not a JSON object")
 	}
 	return a, nil
 }

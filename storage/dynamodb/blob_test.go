@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -86,8 +87,20 @@ func TestWithoutABlobStore(t *testing.T) {
 	}
 	_, err := e.Commit(t.Context(), creates(largeRecord("too large", 400)))
 	says(t, err, fault.TooLarge, "400 KB", "blob store")
-	_, err = e.Get(t.Context(), driver.Ref{Collection: driver.Data, PK: "A#acme", SK: "elsewhere"})
-	says(t, err, fault.Unavailable, "blob store")
+	// What can't be read is in no list as if it weren't there; the log says where it is.
+	for what, blobs := range map[string]BlobStore{"no blob store": nil, "another bucket": Directory(filepath.Join(t.TempDir(), "other"))} {
+		e.cfg.Blobs = blobs
+		_, err := e.Get(t.Context(), driver.Ref{Collection: driver.Data, PK: "A#acme", SK: "elsewhere"})
+		says(t, err, fault.Unavailable, what)
+		_, listed := e.Range(t.Context(), driver.Range{Collection: driver.Data, PK: "A#acme", Limit: 10})
+		says(t, listed, fault.Unavailable, what)
+		for _, where := range []string{`"A#acme#elsewhere"`, pointerScheme + with.cfg.Blobs.Bucket() + "/ddb/"} {
+			if strings.Contains(fault.As(err).Msg, where) || !strings.Contains(err.Error(), where) {
+				t.Errorf("%s: shown is %q, in the log stands %q; want %s in the log only", what, fault.As(err).Msg, err, where)
+			}
+		}
+	}
+	e.cfg.Blobs = nil
 
 	var many driver.Batch
 	for i := range 12 {
@@ -128,6 +141,9 @@ func TestBlobIsThereFirst(t *testing.T) {
 	}
 	_, err = e.Get(t.Context(), driver.RefOf(driver.Data, rec))
 	says(t, err, fault.Internal, "missing")
+	if errors.Is(err, fault.NotFound) {
+		t.Errorf("a lost blob is told as a lost record: %v", err)
+	}
 }
 
 type failing struct{ BlobStore }

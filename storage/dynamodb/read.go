@@ -54,7 +54,7 @@ func (e *engine) read(ctx context.Context, c driver.Collection, pk string, it it
 	}
 	rec.PK = pk
 	if pointer != "" {
-		rec.Attributes, err = e.loadBlob(ctx, pointer)
+		rec.Attributes, err = e.loadBlob(ctx, rec, pointer)
 	}
 	return rec, err
 }
