@@ -225,7 +225,7 @@ func (e *engine) enter(ctx context.Context, op string) (*layout, error) {
 	e.mu.RLock()
 	if e.closed {
 		e.mu.RUnlock()
-		return nil, fault.New(fault.Unavailable, op, "the store is closed; open it again")
+		return nil, closed(op)
 	}
 	l, err := e.layout(ctx, op)
 	if err != nil {
@@ -236,8 +236,13 @@ func (e *engine) enter(ctx context.Context, op string) (*layout, error) {
 
 func (e *engine) leave() { e.mu.RUnlock() }
 
-// Close waits for the operations under way.
+func closed(op string) error {
+	return fault.New(fault.Unavailable, op, "the store is closed; open it again")
+}
+
+// Close waits for the operations under way; those that wait for the feed fail.
 func (e *engine) Close() error {
+	e.feed.stop()
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.closed {

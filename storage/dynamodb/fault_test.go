@@ -13,6 +13,7 @@ import (
 	"net/http/httputil"
 	"net/url"
 	"os"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -291,6 +292,41 @@ func TestFaultsWithoutEnd(t *testing.T) {
 	}
 	_, err = e.Get(t.Context(), driver.Ref{Collection: driver.Data, PK: "B#acme", SK: "1"})
 	says(t, err, fault.Unavailable, "credentials")
+}
+
+// TestCloseEndsWhatWaitsForTheFeed has streams that can't be read while somebody waits for the feed, without a limit.
+func TestCloseEndsWhatWaitsForTheFeed(t *testing.T) {
+	cfg := empty(t)
+	cfg.transport = through(func(w *wire, req *http.Request, op string, body []byte) (*http.Response, error) {
+		if op == "DescribeStream" {
+			return refusal(req, 500, "InternalServerError", "")
+		}
+		return w.send(req, body)
+	})
+	e := opened(t, cfg)
+	ctx, giveUp := context.WithCancel(t.Context())
+	defer giveUp()
+	waiting := make(chan error, 1)
+	go func() {
+		_, err := e.Advance(ctx)
+		waiting <- err
+	}()
+	for e.mu.TryLock() { // until it waits
+		e.mu.Unlock()
+		runtime.Gosched()
+	}
+	closing := make(chan error, 1)
+	go func() { closing <- e.Close() }()
+	select {
+	case err := <-waiting:
+		says(t, err, fault.Unavailable, "closed")
+	case <-time.After(20 * time.Second):
+		t.Error("Close waits for who waits for the feed")
+		giveUp()
+	}
+	if err := <-closing; err != nil {
+		t.Error(err)
+	}
 }
 
 // TestNoCredentials has the credentials of an open store run out: a call says so, at once.

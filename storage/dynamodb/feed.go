@@ -17,6 +17,7 @@ import (
 // feed is the change feed of an open store: the log that one of the processes of the store keeps, and those who wait for it.
 type feed struct {
 	log     *changelog.Log
+	life    context.Context // ends with stop
 	stop    context.CancelFunc
 	running sync.WaitGroup
 	watch   *driver.Watch
@@ -35,10 +36,10 @@ func newFeed(s server) *feed {
 	host, _ := os.Hostname()
 	log := changelog.New(changelog.Config{DB: s.db, Streams: s.streams, SystemTable: s.systemTable(), Log: s.cfg.Log, Owner: fmt.Sprintf("%s/%d", host, os.Getpid()),
 		DataTables: func(ctx context.Context) ([]string, error) { return s.tables(ctx, driver.Data) }})
-	ctx, stop := context.WithCancel(context.Background())
-	f := &feed{log: log, stop: stop}
+	f := &feed{log: log}
+	f.life, f.stop = context.WithCancel(context.Background())
 	f.watch = driver.NewWatch(f.look)
-	f.running.Go(func() { log.Run(ctx) })
+	f.running.Go(func() { log.Run(f.life) })
 	return f
 }
 
@@ -166,12 +167,19 @@ func (e *engine) End(ctx context.Context) (driver.Position, error) {
 	return driver.PositionAt(int64(end)), err
 }
 
-// Advance implements driver.Advancer: it waits for the sequencer, in whichever process.
+// Advance implements driver.Advancer: it waits for the sequencer, in whichever process, until the store is closed.
 func (e *engine) Advance(ctx context.Context) (driver.Position, error) {
-	if _, err := e.enter(ctx, "dynamodb.Advance"); err != nil {
+	const op = "dynamodb.Advance"
+	if _, err := e.enter(ctx, op); err != nil {
 		return "", err
 	}
 	defer e.leave()
-	end, err := e.feed.log.Advance(ctx)
+	waiting, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(e.feed.life, cancel)()
+	end, err := e.feed.log.Advance(waiting)
+	if err != nil && ctx.Err() == nil && e.feed.life.Err() != nil {
+		return "", closed(op)
+	}
 	return driver.PositionAt(int64(end)), err
 }
