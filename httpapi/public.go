@@ -50,7 +50,7 @@ func alive(w http.ResponseWriter, r *http.Request) {
 	w.Write([]byte(`{"status":"ok"}`))
 }
 
-// ready says that the store answers too.
+// ready says that the store answers too. One that can't be written, on a full disk, still does: reads go on, and each write says what is wrong.
 func (h *Handler) ready(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithTimeout(r.Context(), 2*time.Second)
 	defer cancel()
