@@ -51,7 +51,7 @@ var rules = [...]struct{ name, unit, holds, do string }{
 	Tenant: {"tenant", "commands", "tenantCode is the tenant of the pk",
 		"another program wrote the row: publish the record again through Tenantry"},
 	Directory: {"directory", "tenants", "the directory of tenants says what their records say",
-		"change the tenant in any way, its description for example: its row is written anew with it"},
+		"run tenantry tenant adopt, which writes it anew from the records; a row without a record is removed with the store's own tools"},
 	Codes: {"codes", "codes", "a unique code is held by the one live record that has it",
 		"give the record another code and then this one again; of two records with one code change one"},
 	Partitions: {"partitions", "partitions", "the partitions of every tenant are noted",

@@ -166,6 +166,19 @@ func (v View) batch(ctx context.Context, refs []driver.Ref) ([]*record.Record, e
 	return out, nil
 }
 
+// Foreign returns the PKs of the tenant's partitions, noted ones among them, where other programs write to the store too and may have made some that are not
+// noted; nil elsewhere. It may read the whole store.
+func (v View) Foreign(ctx context.Context) ([]string, error) {
+	engine, ok := v.store.engine.(driver.Surveyor)
+	if !ok {
+		return nil, nil
+	}
+	began := v.store.began()
+	pks, err := engine.Partitions(ctx, v.sc.Tenant())
+	v.store.done("partitions", began, err)
+	return pks, err
+}
+
 // Query asks for records of one partition, ordered by the bytes of their sort keys.
 type Query struct {
 	Partition      record.Partition

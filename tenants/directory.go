@@ -47,22 +47,26 @@ func (d *Directory) Lookup(ctx context.Context, code tenant.Code) (guard.State, 
 }
 
 func (d *Directory) read(ctx context.Context, key tenantKey) (guard.State, error) {
-	code := key.code
-	if code.IsCommon() {
+	if key.code.IsCommon() {
 		return guard.State{Exists: true}, nil
 	}
-	sc := scope.New(code, scope.Full, time.Time{}, &scope.Actor{UserID: "system", Source: "directory"})
-	master, err := record.NewKey(sc, EntityType(), Master)
-	if err != nil {
-		return guard.State{}, err
-	}
-	view, err := d.store.In(sc)
-	if err != nil {
-		return guard.State{}, err
-	}
-	rec, err := view.Get(ctx, master)
+	rec, err := d.record(ctx, key.code)
 	if err != nil || rec == nil || rec.IsDeleted {
 		return guard.State{}, err
 	}
 	return guard.State{Exists: true, Suspended: rec.Attributes.Member(suspendedMember) != nil, Born: rec.CreatedAt.Time()}, nil
+}
+
+// record reads a tenant's own record, nil where there never was one.
+func (d *Directory) record(ctx context.Context, code tenant.Code) (*record.Record, error) {
+	sc := scope.New(code, scope.Full, time.Time{}, &scope.Actor{UserID: "system", Source: "directory"})
+	master, err := record.NewKey(sc, EntityType(), Master)
+	if err != nil {
+		return nil, err
+	}
+	view, err := d.store.In(sc)
+	if err != nil {
+		return nil, err
+	}
+	return view.Get(ctx, master)
 }

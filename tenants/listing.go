@@ -24,8 +24,13 @@ func Companion(listing storage.Keeper) command.Companion {
 		if after.SK != Master {
 			return nil, nil
 		}
-		return []storage.SystemWrite{listing.Set(storage.CopyOf(listingOwner, after.TenantCode, after))}, nil
+		return []storage.SystemWrite{listing.Set(copyOf(after.TenantCode, after))}, nil
 	}
+}
+
+// copyOf returns the row of the directory for a tenant's own record.
+func copyOf(code string, rec *record.Record) storage.Row {
+	return storage.CopyOf(listingOwner, code, rec)
 }
 
 // List returns tenants, the common one included once it is created, ordered by code. Limit and cursor are as for data.Service.List.

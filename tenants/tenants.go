@@ -186,13 +186,13 @@ func (s *Service) nothingLeft(ctx context.Context, sc scope.Scope) error {
 	if there {
 		return left
 	}
-	rows, err := s.cfg.Partitions.List(ctx, sc.Tenant().String(), "", "", 16)
+	pks, err := s.partitions(ctx, sc)
 	if err != nil {
 		return err
 	}
-	for _, row := range rows {
-		own := row.SK == EntityType().String()+record.Separator+sc.Tenant().String()
-		audit := strings.HasPrefix(row.SK, "AUDIT"+record.Separator)
+	for _, pk := range pks {
+		own := pk == EntityType().String()+record.Separator+sc.Tenant().String()
+		audit := strings.HasPrefix(pk, "AUDIT"+record.Separator)
 		if !own && !audit {
 			return left
 		}
@@ -211,6 +211,23 @@ func (s *Service) nothingLeft(ctx context.Context, sc scope.Scope) error {
 		}
 	}
 	return nil
+}
+
+// partitions returns PKs of the tenant's partitions: of those that are noted the first few, and all that other programs made.
+func (s *Service) partitions(ctx context.Context, sc scope.Scope) ([]string, error) {
+	rows, err := s.cfg.Partitions.List(ctx, sc.Tenant().String(), "", "", 16)
+	if err != nil {
+		return nil, err
+	}
+	view, err := s.cfg.Directory.store.In(sc)
+	if err != nil {
+		return nil, err
+	}
+	pks, err := view.Foreign(ctx)
+	for _, row := range rows {
+		pks = append(pks, row.SK)
+	}
+	return pks, err
 }
 
 // Update changes a tenant. Nil fields stay; attributes merge at the first level.

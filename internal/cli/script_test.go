@@ -67,19 +67,30 @@ func TestScriptsOnASharedStore(t *testing.T) {
 		"postgres": func(t *testing.T) []string {
 			return []string{"TENANTRY_STORE=postgres", "TENANTRY_STORE_URL=" + postgrestest.New(t)}
 		},
-		"dynamodb": func(t *testing.T) []string {
-			srv := dynamodbtest.New(t)
-			return []string{"TENANTRY_STORE=dynamodb", "TENANTRY_DYNAMODB_ENDPOINT=" + srv.Endpoint, "TENANTRY_TABLE_PREFIX=" + srv.Prefix,
-				"AWS_REGION=" + srv.Region, "AWS_ACCESS_KEY_ID=test", "AWS_SECRET_ACCESS_KEY=test"}
-		},
+		"dynamodb": onDynamoDB,
 	} {
-		t.Run(name, func(t *testing.T) {
-			key := make([]byte, 32)
-			rand.Read(key)
-			store := append(flags(t), "TENANTRY_MASTER_KEY="+base64.StdEncoding.EncodeToString(key))
-			runScripts(t, "testdata/shared", append(store, "STORE="+strings.Join(store, " "))...)
-		})
+		t.Run(name, func(t *testing.T) { runSharedScripts(t, "testdata/shared", flags(t)) })
 	}
+}
+
+// TestScriptsOnTables runs scripts about tables that services of another framework write to.
+func TestScriptsOnTables(t *testing.T) {
+	runSharedScripts(t, "testdata/dynamodb", onDynamoDB(t))
+}
+
+// onDynamoDB returns the variables that name a new store on DynamoDB, which has no tables yet.
+func onDynamoDB(t *testing.T) []string {
+	srv := dynamodbtest.New(t)
+	return []string{"TENANTRY_STORE=dynamodb", "TENANTRY_DYNAMODB_ENDPOINT=" + srv.Endpoint, "TENANTRY_TABLE_PREFIX=" + srv.Prefix,
+		"AWS_REGION=" + srv.Region, "AWS_ACCESS_KEY_ID=test", "AWS_SECRET_ACCESS_KEY=test"}
+}
+
+// runSharedScripts runs the scripts of a directory on a store that variables name, with a master key.
+func runSharedScripts(t *testing.T, dir string, variables []string) {
+	key := make([]byte, 32)
+	rand.Read(key)
+	store := append(variables, "TENANTRY_MASTER_KEY="+base64.StdEncoding.EncodeToString(key))
+	runScripts(t, dir, append(store, "STORE="+strings.Join(store, " "))...)
 }
 
 // runScripts runs the scripts of a directory with more variables.

@@ -9,6 +9,7 @@ import (
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 
+	"github.com/tenantry/tenantry"
 	"github.com/tenantry/tenantry/client"
 )
 
@@ -21,6 +22,7 @@ type tenantVerb struct {
 	Delete  tenantDelete  `cmd:"" help:"Delete a tenant. Its records stay until it is purged."`
 	Suspend tenantSuspend `cmd:"" help:"Refuse everyone who acts in a tenant, within a second."`
 	Resume  tenantResume  `cmd:"" help:"End a suspension."`
+	Adopt   tenantAdopt   `cmd:"" help:"List the tenants too that another service created in the store."`
 }
 
 // withClient calls use with a client of the API, and closes what was opened for it.
@@ -256,4 +258,60 @@ func (tenantResume) Help() string {
 // Run runs the verb.
 func (v tenantResume) Run(ctx context.Context, std IO) error {
 	return v.do(ctx, std, "resumed", func(c *client.Client) (client.Record, error) { return c.ResumeTenant(ctx, v.Code.Code, v.Reason) })
+}
+
+type tenantAdopt struct {
+	store
+	output
+}
+
+// Help implements kong.HelpProvider.
+func (tenantAdopt) Help() string {
+	return `A tenant that a service of mbc-cqrs-serverless created in the tables can act at once, but is not in the directory, from which lists, syncs to all tenants and
+copies of one go. This reads the records of all tenants and writes what the directory lacks, or says otherwise. It may be repeated, and run beside servers. Examples:
+
+    tenantry tenant adopt --store dynamodb --table-prefix prod-shop
+    tenantry tenant adopt --store dynamodb --table-prefix prod-shop --json | jq .adopted`
+}
+
+// Run runs the verb.
+func (v tenantAdopt) Run(ctx context.Context, std IO) (err error) {
+	if err := v.exists(); err != nil {
+		return err
+	}
+	app, err := v.open(ctx, tenantry.Config{}, quietLog(std.Err))
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, app.Close()) }()
+	sys, err := system(ctx, app, "tenant adopt")
+	if err != nil {
+		return err
+	}
+	codes, err := app.Tenants().Adopt(ctx, sys)
+	if err != nil {
+		return err
+	}
+	adopted := []string{}
+	for _, code := range codes {
+		adopted = append(adopted, code.String())
+	}
+	if v.JSON {
+		text, err := json.Marshal(struct {
+			Adopted []string `json:"adopted"`
+		}{adopted})
+		if err != nil {
+			return err
+		}
+		return raw(std.Out, text)
+	}
+	for _, code := range adopted {
+		if _, err := fmt.Fprintf(std.Out, "adopted %s\n", code); err != nil {
+			return err
+		}
+	}
+	if len(adopted) == 0 {
+		_, err = fmt.Fprintln(std.Out, "the directory has all tenants, as they are")
+	}
+	return err
 }

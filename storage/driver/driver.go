@@ -223,6 +223,12 @@ type Walled interface {
 	Within(of tenant.Code) Engine
 }
 
+// Surveyor is implemented by engines to whose stores other programs write records too: what Tenantry noted of a tenant's partitions is not all that there may be.
+type Surveyor interface {
+	// Partitions returns the PKs of a tenant's partitions of Data that have rows, in any order. It may read all of Data.
+	Partitions(ctx context.Context, of tenant.Code) ([]string, error)
+}
+
 // Backuper is implemented by engines that can copy themselves to a file while they are used.
 type Backuper interface {
 	// Backup writes a consistent copy of the store to path, which must not exist (fault.AlreadyExists).

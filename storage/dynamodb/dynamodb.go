@@ -105,6 +105,7 @@ var (
 	_ driver.KeyFeed  = (*engine)(nil)
 	_ driver.Advancer = (*engine)(nil)
 	_ driver.Walled   = (*engine)(nil)
+	_ driver.Surveyor = (*engine)(nil)
 )
 
 func open(ctx context.Context, cfg Config) (*engine, error) {

@@ -15,6 +15,7 @@ import (
 	"github.com/tenantry/tenantry/record"
 	"github.com/tenantry/tenantry/storage/driver"
 	"github.com/tenantry/tenantry/storage/dynamodb/changelog"
+	"github.com/tenantry/tenantry/tenant"
 )
 
 // Scan walks a collection in the order of (PK, SK, Version), which DynamoDB doesn't have. A pass begins by reading the PKs of
@@ -219,6 +220,34 @@ func (s server) tables(ctx context.Context, c driver.Collection) ([]string, erro
 		}
 	}
 	return tables, nil
+}
+
+// Partitions implements driver.Surveyor: services of the other framework make partitions that are noted nowhere.
+func (e *engine) Partitions(ctx context.Context, of tenant.Code) ([]string, error) {
+	l, err := e.enter(ctx, "dynamodb.Partitions")
+	if err != nil {
+		return nil, err
+	}
+	defer e.leave()
+	tables, err := e.tables(ctx, driver.Data)
+	if err != nil {
+		return nil, err
+	}
+	pks := make(map[string]bool)
+	for _, table := range tables {
+		keys, err := e.partitionKeys(ctx, table)
+		if err != nil {
+			return nil, err
+		}
+		for _, key := range keys {
+			pk := l.pk(key)
+			_, rest, _ := strings.Cut(pk, record.Separator)
+			if owner, _, _ := strings.Cut(rest, record.Separator); owner == of.String() {
+				pks[pk] = true
+			}
+		}
+	}
+	return slices.Collect(maps.Keys(pks)), nil
 }
 
 // partitionKeys returns the partition keys of a table, each once.

@@ -7,9 +7,11 @@ import (
 	"slices"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/tenantry/tenantry/record"
 	"github.com/tenantry/tenantry/storage/driver"
+	"github.com/tenantry/tenantry/tenant"
 )
 
 // TestScanGoesOn puts rows before, into and behind the partition that a scan has come to: those that stand behind its place are
@@ -124,5 +126,32 @@ func TestRangePastDeletedRows(t *testing.T) {
 	}
 	if n := queries.Load(); n > 10 {
 		t.Errorf("it took %d queries", n)
+	}
+}
+
+// TestPartitions has partitions of a tenant stand in several tables and under several keys, beside those of tenants of similar names.
+func TestPartitions(t *testing.T) {
+	cfg := empty(t)
+	cfg.term = 100 * time.Millisecond
+	if err := Spread(t.Context(), cfg, Shards{Type: record.MustEntityType("B"), Count: 4}); err != nil {
+		t.Fatal(err)
+	}
+	e := opened(t, cfg)
+	want := []string{"A#acme", "A#acme#2026", "A#acme#2026#11", "B#acme"}
+	for _, pk := range append([]string{"A#acme2", "A#bravo#acme", "A#COMMON", "A#ACME", "B#bravo"}, want...) {
+		for n := range 6 {
+			rec := &record.Record{PK: pk, SK: fmt.Sprint(n), Version: 1, IsDeleted: n == 1}
+			if _, err := e.Commit(t.Context(), creates(rec)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	code, err := tenant.Parse("acme")
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := e.Partitions(t.Context(), code)
+	if slices.Sort(got); err != nil || !slices.Equal(got, want) {
+		t.Errorf("got %q, %v; want %q", got, err, want)
 	}
 }
