@@ -6,6 +6,7 @@ package tenants
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"time"
 
@@ -186,14 +187,14 @@ func (s *Service) nothingLeft(ctx context.Context, sc scope.Scope) error {
 	if there {
 		return left
 	}
-	pks, err := s.partitions(ctx, sc)
+	own := EntityType().String() + record.Separator + sc.Tenant().String()
+	more := func(pk string) bool { return pk != own && !strings.HasPrefix(pk, "AUDIT"+record.Separator) }
+	rows, err := s.cfg.Partitions.List(ctx, sc.Tenant().String(), "", "", 16)
 	if err != nil {
 		return err
 	}
-	for _, pk := range pks {
-		own := pk == EntityType().String()+record.Separator+sc.Tenant().String()
-		audit := strings.HasPrefix(pk, "AUDIT"+record.Separator)
-		if !own && !audit {
+	for _, row := range rows {
+		if more(row.SK) {
 			return left
 		}
 	}
@@ -210,24 +211,15 @@ func (s *Service) nothingLeft(ctx context.Context, sc scope.Scope) error {
 			return left
 		}
 	}
-	return nil
-}
-
-// partitions returns PKs of the tenant's partitions: of those that are noted the first few, and all that other programs made.
-func (s *Service) partitions(ctx context.Context, sc scope.Scope) ([]string, error) {
-	rows, err := s.cfg.Partitions.List(ctx, sc.Tenant().String(), "", "", 16)
-	if err != nil {
-		return nil, err
-	}
 	view, err := s.cfg.Directory.store.In(sc)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	pks, err := view.Foreign(ctx)
-	for _, row := range rows {
-		pks = append(pks, row.SK)
+	foreign, err := view.Foreign(ctx) // last: it may take long
+	if err == nil && slices.ContainsFunc(foreign, more) {
+		return left
 	}
-	return pks, err
+	return err
 }
 
 // Update changes a tenant. Nil fields stay; attributes merge at the first level.
