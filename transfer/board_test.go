@@ -112,6 +112,17 @@ func TestTenantsOneAfterAnother(t *testing.T) {
 		t.Errorf("a tenant whose copy was given up: %v", err)
 	}
 
+	// One that dies when the source is paused for good, and the target doesn't know yet that all has arrived.
+	_, err = transfer.Copy(t.Context(), from.side(), open(t, strict(dst, func(b driver.Batch) error {
+		if strings.Contains(string(b.Writes[0].Record.Attributes), `"done":true`) {
+			return fault.New(fault.Unavailable, "test", "the process is dead")
+		}
+		return nil
+	})).side(), acme2)
+	refused(t, "a copier that dies at the end", err, fault.Unavailable)
+	refused(t, "a write of the tenant whose copier died at the end", here("acme2"), fault.Unavailable)
+	announced("a copy that died at its end")
+
 	to := open(t, dst)
 	copyAll(t, from, to, acme2)
 	served("acme2", false)
