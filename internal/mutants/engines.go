@@ -188,6 +188,13 @@ var inEngines = []mutant{
 		test: []string{"-run", "TestTenantsOneAfterAnother", "./transfer"},
 	},
 	{
+		name: "what other services wrote of a deleted tenant doesn't keep its code",
+		file: "tenants/tenants.go",
+		old:  "err == nil && slices.ContainsFunc(foreign, more)",
+		new:  "err != nil && slices.ContainsFunc(foreign, more)",
+		test: []string{"-run", "TestWhatOthersWroteKeepsACode", "./tenants"},
+	},
+	{
 		name: "the shards of a partition are put one behind the other",
 		file: "storage/dynamodb/read.go",
 		old:  "return strings.Compare(a.recs[0].SK, b.recs[0].SK)",
