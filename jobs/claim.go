@@ -104,6 +104,8 @@ func (l *line) look(ctx context.Context, owner tenant.Code, version int64) (*ent
 	return nil, found{poll: true}, nil
 }
 
+		case e.unread:
+			return nil, found{more: true}, l.put(ctx, e, Dead, unknownForm)
 // forget removes a tenant without jobs from the directory, unless some came since its row there had the version.
 func (l *line) forget(ctx context.Context, owner tenant.Code, version int64) found {
 	if version == 0 {
@@ -144,10 +146,7 @@ func (l *line) window(ctx context.Context, owner tenant.Code) (*window, error) {
 		if !strings.HasPrefix(row.SK, key(l.kind.Name, due, "")) {
 			continue
 		}
-		e, err := entryOf(l.kind.Name, owner, row)
-		if err != nil {
-			return nil, err
-		}
+		e := entryOf(l.kind.Name, owner, row)
 		w.due = append(w.due, e)
 		seen[e.place()] = e
 	}
@@ -163,9 +162,7 @@ func (l *line) window(ctx context.Context, owner tenant.Code) (*window, error) {
 				return nil, err
 			}
 			if row.Version > 0 {
-				if e, err = entryOf(l.kind.Name, owner, row); err != nil {
-					return nil, err
-				}
+				e = entryOf(l.kind.Name, owner, row)
 			}
 		}
 		if e == nil || e.Worker == "" {

@@ -230,7 +230,7 @@ func (q *Queue) again(e, next *entry, at time.Time) ([]storage.SystemWrite, erro
 func (q *Queue) keep(e, next *entry, state State) ([]storage.SystemWrite, error) {
 	next.Worker, next.State = "", state
 	next.row = next.at(kept, next.ID)
-	next.row.Expires = q.cfg.Now().Add(q.cfg.Keep).Unix()
+	next.row.Value, next.row.Expires = e.row.Value, q.cfg.Now().Add(q.cfg.Keep).Unix()
 	row, err := next.with()
 	writes := append(q.gone(e), q.cfg.Jobs.Set(row))
 	if e.Unique != "" && e.Worker == "" && e.State == "" && e.own() {
