@@ -21,7 +21,7 @@ const (
 func (s *Service) kinds() []jobs.Kind {
 	return []jobs.Kind{
 		{Name: fanKind, Run: s.fan},
-		{Name: deliverKind, Run: s.deliver, Attempts: s.cfg.Attempts, Backoff: s.cfg.Backoff, Workers: 64, PerTenant: 4, Timeout: 2 * patience},
+		{Name: deliverKind, Run: s.deliver, Attempts: s.cfg.Attempts, Backoff: s.cfg.Backoff, Workers: 64, PerTenant: 4, Timeout: 2 * patience, Quick: prompt},
 	}
 }
 
