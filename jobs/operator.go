@@ -81,7 +81,7 @@ type Query struct {
 }
 
 // List returns at most Limit jobs of sc's tenant. Next is the place behind them, "" where there are no more. It fails with
-// fault.ValidationFailed for a kind that is not registered.
+// fault.ValidationFailed for a kind that is not registered, and with fault.NotFound where there is neither a job nor the tenant.
 func (q *Queue) List(ctx context.Context, sc scope.Scope, in Query) (jobs []Job, next string, err error) {
 	if err := sc.Check(); err != nil {
 		return nil, "", err
@@ -111,6 +111,13 @@ func (q *Queue) List(ctx context.Context, sc scope.Scope, in Query) (jobs []Job,
 		if len(jobs) == in.Limit { // where the next kind has some is found out by asking for them
 			return jobs, kind + idSeparator + last, nil
 		}
+	}
+	if len(jobs) == 0 && in.After == "" { // a tenant that was deleted has those that were dropped
+		state, err := q.cfg.Tenant(ctx, sc.Tenant())
+		if err == nil && !state.Exists {
+			err = fault.New(fault.NotFound, "jobs.List", "there is no such tenant")
+		}
+		return nil, "", err
 	}
 	return jobs, "", nil
 }
@@ -161,6 +168,9 @@ func (q *Queue) Retry(ctx context.Context, sc scope.Scope, id string) (Job, erro
 	if e.State == "" {
 		return Job{}, fault.New(fault.InvalidRequest, "jobs.Retry", "the job waits or runs; only one that is dead, or was dropped, is tried again")
 	}
+	if e.unread {
+		return Job{}, fault.New(fault.InvalidRequest, "jobs.Retry", "another version of Tenantry wrote the job, in a form that this one does not know; have it tried again by that version, or drop it")
+	}
 	next := *e
 	next.Attempts = 0
 	writes, err := q.again(e, &next, q.cfg.Now())
@@ -168,9 +178,6 @@ func (q *Queue) Retry(ctx context.Context, sc scope.Scope, id string) (Job, erro
 		return Job{}, err
 	}
 	if err := q.cfg.Jobs.CommitUnpaused(ctx, writes...); err != nil {
-	if e.unread {
-		return Job{}, fault.New(fault.InvalidRequest, "jobs.Retry", "another version of Tenantry wrote the job, in a form that this one does not know; have it tried again by that version, or drop it")
-	}
 		return Job{}, refused(err, "another job waits under the same unique text; drop this one")
 	}
 	q.lines[e.kind].turns.wake(e.owner)
