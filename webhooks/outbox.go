@@ -64,7 +64,8 @@ func (s *Service) Outbox(ctx context.Context, sc scope.Scope, changes []storage.
 	if err != nil {
 		return nil, err
 	}
-	return s.cfg.Jobs.Writes(ctx, sc, jobs.Order{Kind: fanKind, Payload: payload})
+	_, writes, err := s.cfg.Jobs.Writes(ctx, sc, jobs.Order{Kind: fanKind, Payload: payload})
+	return writes, err
 }
 
 // fan orders the deliveries of the commands of one commit, each once however often it runs.
