@@ -5,11 +5,13 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/tenantry/tenantry/fault"
 	"github.com/tenantry/tenantry/internal/worldtest"
 	"github.com/tenantry/tenantry/jobs"
 	"github.com/tenantry/tenantry/record"
+	"github.com/tenantry/tenantry/storage"
 	"github.com/tenantry/tenantry/storage/driver"
 )
 
@@ -81,5 +83,38 @@ func TestAJobOfAnotherVersion(t *testing.T) {
 	}
 	until(t, "nothing is left of them", func() bool {
 		return !slices.ContainsFunc(w.Rows(driver.System), func(r *record.Record) bool { return r.PK == "JOB#acme" && r.SK != "report#claims" })
+	})
+}
+
+// TestAJobThatAnotherVersionRuns leaves such a job to the process that runs it, for as long as that lives.
+func TestAJobThatAnotherVersionRuns(t *testing.T) {
+	out := make(chan ran, 10)
+	w := newWorld(t, driver.Source{}, func(c *jobs.Config) { c.Term = time.Hour }, reporting(out))
+	acme := worldtest.Scope("acme")
+	j := w.enqueue(acme, jobs.Order{Kind: "report", Payload: payload(1)})
+	place := strings.TrimPrefix(j.ID, "report.")
+	w.rewrite("report#due#"+place, "worker", `"newer"`)
+	w.rewrite("report#due#"+place, "attempts", `{"of":"another form"}`)
+	for word, row := range map[string]storage.Row{"WORKER": {Owner: "common", SK: "newer"}, "JOB": {Owner: "acme", SK: "report#claims", Value: record.Attributes(`{"running":["` + place + `"]}`)}} {
+		if err := w.Keeper(word).Commit(t.Context(), w.Keeper(word).Put(row)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.enqueue(acme, jobs.Order{Kind: "report", Payload: payload(2)})
+	w.run()
+	if got := receive(t, out); got.N != 2 {
+		t.Errorf("job %d ran", got.N)
+	}
+	w.enqueue(acme, jobs.Order{Kind: "report", Payload: payload(3)})
+	receive(t, out)
+	if got, err := w.Get(t.Context(), acme, j.ID); err != nil || got.State != jobs.Running {
+		t.Errorf("what another process runs is %+v, %v", got, err)
+	}
+	if err := w.Keeper("WORKER").Commit(t.Context(), w.Keeper("WORKER").Delete(storage.Row{Owner: "common", SK: "newer"})); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "it is set aside when that process is dead", func() bool {
+		got, err := w.Get(t.Context(), acme, j.ID)
+		return err == nil && got.State == jobs.Dead
 	})
 }
