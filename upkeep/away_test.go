@@ -130,6 +130,7 @@ func TestValuesThatAreSwapped(t *testing.T) {
 		}
 		w.cfg.Model, w.cfg.Attempts = m, 1
 		r := w.run(w.cfg)
+		w.runner = r
 		versions := map[string]int64{}
 		put := func(sk, code string) {
 			t.Helper()
@@ -148,7 +149,7 @@ func TestValuesThatAreSwapped(t *testing.T) {
 		if p := w.parked(r); len(p) != 2 || p[0].Version != 2 || p[1].Version != 2 {
 			t.Fatalf("parked: %+v", p)
 		}
-		if err := r.Skip(t.Context(), "coded", w.key("acme", "a"), 2); err != nil {
+		if err := w.runner.Skip(t.Context(), "coded", w.key("acme", "a"), 2); err != nil {
 			t.Fatal(err)
 		}
 		put("a", "z")
