@@ -52,6 +52,27 @@ var acrossTenants = []mutant{
 		test: []string{"-run", "TestAJobOfAnotherVersion", "./jobs"},
 	},
 	{
+		name: "a stream that comes back waits before what its room has",
+		file: "events/stream.go",
+		old:  "case s.live:\n\t\treturn s.shared()",
+		new:  "case s.live:\n\t\treturn nil, nil",
+		test: []string{"-run", "TestWhatTheRoomHas", "./events"},
+	},
+	{
+		name: "a reader that comes again looks each time where a sync stands",
+		file: "tenantsync/stream.go",
+		old:  `max(lookEvery, (lookPart-1)*time.Since(began))`,
+		new:  `max(lookEvery/100, time.Since(began))`,
+		test: []string{"-run", "TestAReaderLooks", "./tenantsync"},
+	},
+	{
+		name: "a rebuild is asked for of a tenant that does not exist",
+		file: "upkeep/operations.go",
+		old:  `err == nil && !state.Exists`,
+		new:  `err != nil && !state.Exists`,
+		test: []string{"-run", "^TestProjectionVerbs$", "./internal/cli"},
+	},
+	{
 		name: "receivers that hang keep the workers",
 		file: "webhooks/outbox.go",
 		old:  `, Quick: prompt}`,
