@@ -286,7 +286,7 @@ func (a *App) modules() []route.Operation {
 	ops = append(ops, a.audit.Operations()...)
 	ops = append(ops, a.events.Operations()...)
 	ops = append(ops, a.reports.Operations()...)
-	ops = append(ops, (&upkeep.Routes{Handlers: a.runner, ReadModel: a.upkeep}).Operations()...)
+	ops = append(ops, (&upkeep.Routes{Handlers: a.runner, ReadModel: a.upkeep, State: a.guard.Lookup}).Operations()...)
 	ops = append(ops, (&tenantsync.Routes{Syncs: a.syncs}).Operations()...)
 	ops = append(ops, (&jobs.Routes{Queue: a.jobs, Cursors: a.cursors}).Operations()...)
 	ops = append(ops, (&webhooks.Routes{Webhooks: a.webhooks}).Operations()...)

@@ -314,6 +314,57 @@ func TestReset(t *testing.T) {
 	w.silent(s, alpha)
 }
 
+// TestWhatTheRoomHasIsShownAtOnce comes back to a room that another reader keeps: what was missed is shown though nothing more comes.
+func TestWhatTheRoomHasIsShownAtOnce(t *testing.T) {
+	w := newWorld(t, memory.New())
+	alpha := worldtest.Scope("alpha")
+	s, other := w.open(alpha, ""), w.open(alpha, "")
+	w.put(alpha, "PRODUCT", "a")
+	id := read(t, s, 1)[0].id
+	s.Close()
+	missed := w.put(alpha, "PRODUCT", "b")
+	read(t, other, 2) // it is in the room
+	if got := records(read(t, w.open(alpha, id), 1)); !slices.Equal(got, []string{missed}) {
+		t.Errorf("got %v, want %s", got, missed)
+	}
+}
+
+// TestLargeReplay comes back to many large commands: they come a few at a time, each once, and no more is held for a reader that doesn't read.
+func TestLargeReplay(t *testing.T) {
+	const many, large = 40, 30_000
+	w := newWorld(t, memory.New())
+	alpha := worldtest.Scope("alpha")
+	s := w.open(alpha, "")
+	w.put(alpha, "PRODUCT", "a")
+	id := read(t, s, 1)[0].id
+	s.Close()
+	var want []string
+	for n := range many {
+		w.put(worldtest.Scope("bravo"), "PRODUCT", fmt.Sprint(n))
+		sk := fmt.Sprintf("large%02d", n)
+		w.Publish(alpha, command.Input{Key: w.Key(alpha, "PRODUCT", sk), Name: "N", Attributes: w.Attributes(`{"text":"` + strings.Repeat("x", large) + `"}`)})
+		want = append(want, "PRODUCT#alpha/"+sk+"@1")
+	}
+	s = w.open(alpha, id)
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	var got []string
+	for len(got) < many {
+		text, err := s.Next(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(text) > 4*large {
+			t.Errorf("%d bytes at once", len(text))
+		}
+		got = append(got, records(parse(t, text))...)
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+	w.silent(s, alpha)
+}
+
 // What a caller may not read is not shown, and neither is what was not asked for.
 func TestShow(t *testing.T) {
 	w := newWorld(t, memory.New())

@@ -16,7 +16,8 @@ const (
 	// maxReplay is how many changes, of all tenants, are looked through for one that comes back.
 	maxReplay = 100_000
 
-	pieceBytes = 64 << 10 // what Next returns at once, about
+	pieceBytes   = 64 << 10 // what Next returns at once, about
+	replayAtOnce = 200      // changes that a replay reads at a time: what follows a piece is read again
 )
 
 // reset is sent in place of what can't be shown any more: the reader reads its lists anew, and goes on with what follows.
@@ -81,8 +82,11 @@ func (s *Stream) piece(ctx context.Context) ([]byte, error) {
 		return s.shared()
 	}
 	behind, err := s.attach()
-	if s.live || err != nil {
+	switch {
+	case err != nil:
 		return nil, err
+	case s.live:
+		return s.shared()
 	}
 	if s.replayed >= s.hub.replay {
 		s.after = behind
@@ -111,12 +115,16 @@ func (s *Stream) replay(ctx context.Context, behind driver.Position) (text []byt
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
-	changes, err := s.across.Changes(ctx, s.after, atOnce)
+	changes, err := s.across.Changes(ctx, s.after, replayAtOnce)
 	if err != nil {
 		return nil, err
 	}
 	for _, c := range changes {
+		if len(text) >= pieceBytes {
+			return text, nil // a slow reader holds no more
+		}
 		s.after = c.Position
+		s.replayed++
 		typ, code, _, err := record.SplitPK(c.Command.PK)
 		if err != nil || code != s.scope.Tenant() {
 			continue
@@ -125,7 +133,7 @@ func (s *Stream) replay(ctx context.Context, behind driver.Position) (text []byt
 			text = append(text, s.hub.frame(s.scope, t, c).text...)
 		}
 	}
-	if s.replayed += len(changes); len(changes) < atOnce && s.after.Compare(behind) < 0 {
+	if len(changes) < replayAtOnce && s.after.Compare(behind) < 0 {
 		s.after = behind
 	}
 	return text, nil

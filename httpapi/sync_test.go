@@ -42,6 +42,9 @@ func TestSyncEvents(t *testing.T) {
 			if err := json.Unmarshal([]byte(data), &st); err != nil {
 				t.Fatalf("event %q: %s", name, data)
 			}
+			if !strings.Contains(data, `"errors":[]`) || !strings.Contains(data, `"perTenant":[`) { // also before it has any
+				t.Errorf("event %q lacks what the contract names: %s", name, data)
+			}
 			if name == "progress" && len(st.PerTenant) == 0 { // its targets are still to come
 				continue
 			}
@@ -61,6 +64,9 @@ func TestSyncEvents(t *testing.T) {
 		}
 	}
 	send("GET", "/api/admin/sync/"+ordered.ID+"/items?target=bravo", "", http.StatusOK)
+	if a := send("GET", "/api/admin/sync", "", http.StatusOK); !strings.Contains(string(a.Body), `"errors":[],"perTenant":[]`) {
+		t.Errorf("the list: %s", a.Body)
+	}
 }
 
 // TestTargetsOfNoForm has targets that are neither a list nor *; the refusal says what they are to be.

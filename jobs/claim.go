@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/tenantry/tenantry/record"
@@ -18,32 +19,39 @@ type line struct {
 	queue *Queue
 	kind  Kind
 	turns *turns
-	slots chan struct{} // holds one for each look and run under way
 }
 
 // pause is how long a line rests where the store fails, and how often what nobody tells of is looked at.
 const pause = time.Second
 
-// run gives turns to tenants until the context ends, each with a slot, in which the job that is found is run. It returns when all have ended.
+// run gives turns to tenants until the context ends, and returns when all that they began has ended.
 func (l *line) run(ctx context.Context) {
-	for {
-		l.slots <- struct{}{}
-		owner, version, ok := l.turns.next(ctx)
-		if !ok {
-			break
-		}
-		go func() {
-			defer func() { <-l.slots }()
-			l.turn(ctx, owner, version)
-		}()
+	var working sync.WaitGroup
+	for _, from := range []*fifo{&l.turns.quick, &l.turns.slow} {
+		working.Go(func() { l.give(ctx, from, &working) })
 	}
-	for range cap(l.slots) - 1 { // the last turn's is held already
-		l.slots <- struct{}{}
+	working.Wait()
+}
+
+// give gives turns to some tenants, each with a worker, which runs the job that is found.
+func (l *line) give(ctx context.Context, from *fifo, working *sync.WaitGroup) {
+	workers := make(chan struct{}, l.kind.Workers)
+	for {
+		workers <- struct{}{}
+		owner, version, ok := l.turns.next(ctx, from)
+		if !ok {
+			return
+		}
+		leave := sync.OnceFunc(func() { <-workers })
+		working.Go(func() {
+			defer leave()
+			l.turn(ctx, owner, version, leave)
+		})
 	}
 }
 
-// turn looks at a tenant once, and runs what it claims.
-func (l *line) turn(ctx context.Context, owner tenant.Code, version int64) {
+// turn looks at a tenant once, and runs what it claims. Leave lets its worker go.
+func (l *line) turn(ctx context.Context, owner tenant.Code, version int64, leave func()) {
 	e, f, err := l.look(ctx, owner, version)
 	if err != nil && ctx.Err() == nil {
 		l.queue.cfg.Log.ErrorContext(ctx, "jobs can't be looked at; it is tried again", "kind", l.kind.Name, "tenantCode", owner.String(), "error", err)
@@ -53,7 +61,7 @@ func (l *line) turn(ctx context.Context, owner tenant.Code, version int64) {
 	}
 	l.turns.done(owner, f)
 	if e != nil {
-		l.serve(ctx, e)
+		l.serve(ctx, e, leave)
 		l.turns.wake(owner)
 	}
 }
@@ -75,7 +83,11 @@ func (l *line) look(ctx context.Context, owner tenant.Code, version int64) (*ent
 	if len(w.due) == 0 {
 		return nil, l.forget(ctx, owner, version), nil
 	}
-	if len(w.running) >= l.kind.PerTenant {
+	atOnce := l.kind.PerTenant
+	if l.turns.isSlow(owner) {
+		atOnce = 1
+	}
+	if len(w.running) >= atOnce {
 		return nil, found{poll: true}, nil
 	}
 	born := int64(0)
@@ -92,6 +104,8 @@ func (l *line) look(ctx context.Context, owner tenant.Code, version int64) (*ent
 			return nil, found{more: true}, l.put(ctx, e, Dropped, "it was ordered in another tenant; run tenantry verify")
 		case !state.Exists || born != 0 && e.Born != 0 && e.Born != born:
 			return nil, found{more: true}, l.put(ctx, e, Dropped, "the tenant that it was ordered for was deleted")
+		case e.unread:
+			return nil, found{more: true}, l.put(ctx, e, Dead, unknownForm)
 		case e.Worker != "" && e.Attempts >= l.kind.Attempts:
 			return nil, found{more: true}, l.put(ctx, e, Dead, "the process that ran it died, each time")
 		}
@@ -144,10 +158,7 @@ func (l *line) window(ctx context.Context, owner tenant.Code) (*window, error) {
 		if !strings.HasPrefix(row.SK, key(l.kind.Name, due, "")) {
 			continue
 		}
-		e, err := entryOf(l.kind.Name, owner, row)
-		if err != nil {
-			return nil, err
-		}
+		e := entryOf(l.kind.Name, owner, row)
 		w.due = append(w.due, e)
 		seen[e.place()] = e
 	}
@@ -163,9 +174,7 @@ func (l *line) window(ctx context.Context, owner tenant.Code) (*window, error) {
 				return nil, err
 			}
 			if row.Version > 0 {
-				if e, err = entryOf(l.kind.Name, owner, row); err != nil {
-					return nil, err
-				}
+				e = entryOf(l.kind.Name, owner, row)
 			}
 		}
 		if e == nil || e.Worker == "" {

@@ -45,14 +45,20 @@ func (q *Queue) Enqueue(ctx context.Context, sc scope.Scope, o Order) (Job, erro
 // Beside makes a publish order a job of its tenant in the command's own commit: there is the command with the job, or neither. A publish
 // that changes nothing orders nothing. The publish fails as Enqueue does.
 func (q *Queue) Beside(o Order) command.Option {
-	return command.Beside(func(ctx context.Context, sc scope.Scope) ([]storage.SystemWrite, error) { return q.Writes(ctx, sc, o) })
+	return command.Beside(func(ctx context.Context, sc scope.Scope) ([]storage.SystemWrite, error) {
+		_, writes, err := q.Writes(ctx, sc, o)
+		return writes, err
+	})
 }
 
-// Writes returns the writes that order a job, for a commit of the caller's. Where it fails with *driver.Conflict, they must be asked for anew.
-// It fails as Enqueue does.
-func (q *Queue) Writes(ctx context.Context, sc scope.Scope, o Order) ([]storage.SystemWrite, error) {
-	_, writes, err := q.plan(ctx, sc, o)
-	return writes, err
+// Writes returns a job as Enqueue does, and the writes that order it, for a commit of the caller's. Where that fails with *driver.Conflict, they
+// must be asked for anew. It fails as Enqueue does.
+func (q *Queue) Writes(ctx context.Context, sc scope.Scope, o Order) (Job, []storage.SystemWrite, error) {
+	e, writes, err := q.plan(ctx, sc, o)
+	if err != nil {
+		return Job{}, nil, err
+	}
+	return e.job(), writes, nil
 }
 
 // plan returns the job that an order makes or joins, and the writes for it. Where a condition of theirs does not hold, it is planned again.

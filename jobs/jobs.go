@@ -51,6 +51,11 @@ type Kind struct {
 
 	// Timeout is how long one attempt may take. Defaults to an hour.
 	Timeout time.Duration
+
+	// Quick is how long an attempt keeps its worker. One that lasts longer goes on without, and its tenant is slow, until an attempt of its ends
+	// sooner: one job of a slow tenant runs at a time, and slow tenants have as many workers of their own. So tenants whose work hangs hold up
+	// nobody else. Of each, quick and slow, Workers × Timeout / Quick jobs may run at a time. Defaults to 0: a worker is kept until the attempt ends.
+	Quick time.Duration
 }
 
 // Order asks for a job. Kind is required.
@@ -184,7 +189,7 @@ func (q *Queue) Register(kinds ...Kind) error {
 		if k.Timeout == 0 {
 			k.Timeout = time.Hour
 		}
-		q.lines[k.Name] = &line{queue: q, kind: k, turns: newTurns(), slots: make(chan struct{}, k.Workers)}
+		q.lines[k.Name] = &line{queue: q, kind: k, turns: newTurns()}
 	}
 	return nil
 }

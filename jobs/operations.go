@@ -49,7 +49,7 @@ func (rs *Routes) Operations() []route.Operation {
 		{ID: "listJobs", Method: "GET", Path: all, Summary: "List the background work of a tenant that waits or runs, or that is dead", Policy: readers, Query: []route.Param{
 			{Name: "kind", Summary: "of this kind; all by default"}, {Name: "dead", Summary: "those that are dead or were dropped", Kind: route.Boolean},
 			{Name: "limit", Summary: "how many at most; 100 by default", Kind: route.Integer, Min: 1, Max: data.MaxLimit}, {Name: "cursor", Summary: "of the page before"}},
-			Answers: map[int]any{200: List{}}, Errors: []fault.Code{fault.InvalidCursor}, Handle: rs.list},
+			Answers: map[int]any{200: List{}}, Errors: []fault.Code{fault.InvalidCursor, fault.NotFound}, Handle: rs.list},
 		{ID: "getJob", Method: "GET", Path: one, Summary: "Read a job; one that is done is not kept", Policy: readers, Answers: map[int]any{200: Shown{}}, Errors: missing, Handle: rs.one(rs.Queue.Get, http.StatusOK)},
 		{ID: "retryJob", Method: "POST", Path: one + "/retry", Summary: "Have a job that is dead tried again, with all its attempts", Policy: operators, Body: route.Mentions{}, Bare: true,
 			Answers: map[int]any{202: Shown{}}, Errors: []fault.Code{fault.NotFound, fault.AlreadyExists}, Handle: rs.one(rs.Queue.Retry, http.StatusAccepted)},
@@ -101,6 +101,15 @@ func (rs *Routes) list(ctx context.Context, c *route.Call) (route.Answer, error)
 	found, next, err := rs.Queue.List(ctx, c.Scope(), Query{Kind: c.Query("kind"), Kept: c.Flag("dead"), After: after, Limit: limit})
 	if err != nil {
 		return route.Answer{}, err
+	}
+	if len(found) == 0 && after == "" { // one that was deleted has jobs that were dropped
+		state, err := rs.Queue.cfg.Tenant(ctx, c.Scope().Tenant())
+		if err == nil && !state.Exists {
+			err = fault.New(fault.NotFound, "jobs", "there is no such tenant")
+		}
+		if err != nil {
+			return route.Answer{}, err
+		}
 	}
 	page := List{Items: make([]Shown, len(found))}
 	for i, j := range found {

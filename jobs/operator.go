@@ -69,7 +69,7 @@ func (q *Queue) find(ctx context.Context, owner tenant.Code, kind, id string) (*
 	if err != nil || row.Version == 0 {
 		return nil, err
 	}
-	return entryOf(kind, owner, row)
+	return entryOf(kind, owner, row), nil
 }
 
 // Query asks for jobs of one tenant.
@@ -135,10 +135,7 @@ func (q *Queue) listKind(ctx context.Context, sc scope.Scope, kind string, dead 
 		}
 		for _, row := range rows {
 			after = row.SK
-			e, err := entryOf(kind, sc.Tenant(), row)
-			if err != nil {
-				return nil, "", err
-			}
+			e := entryOf(kind, sc.Tenant(), row)
 			if !e.livesIn(sc) {
 				continue
 			}
@@ -154,7 +151,8 @@ func (q *Queue) listKind(ctx context.Context, sc scope.Scope, kind string, dead 
 }
 
 // Retry has a job of sc's tenant that is dead, or was dropped, tried again at once, with all its attempts. It fails with fault.NotFound, with
-// fault.AlreadyExists where another waits under its unique text, and with fault.InvalidRequest for one that waits or runs.
+// fault.AlreadyExists where another waits under its unique text, and with fault.InvalidRequest for one that waits or runs, or that another
+// version wrote in a form that this one doesn't know.
 func (q *Queue) Retry(ctx context.Context, sc scope.Scope, id string) (Job, error) {
 	e, err := q.get(ctx, sc, id)
 	if err != nil {
@@ -162,6 +160,9 @@ func (q *Queue) Retry(ctx context.Context, sc scope.Scope, id string) (Job, erro
 	}
 	if e.State == "" {
 		return Job{}, fault.New(fault.InvalidRequest, "jobs.Retry", "the job waits or runs; only one that is dead, or was dropped, is tried again")
+	}
+	if e.unread {
+		return Job{}, fault.New(fault.InvalidRequest, "jobs.Retry", "another version of Tenantry wrote the job, in a form that this one does not know; have it tried again by that version, or drop it")
 	}
 	next := *e
 	next.Attempts = 0

@@ -106,12 +106,13 @@ func TestCancelEndsAJobThatRuns(t *testing.T) {
 	}
 }
 
-// TestTenantsTakeTurns has one tenant order 200 jobs before another orders one: that runs second, or third where it came in the middle of a turn.
+// TestTenantsTakeTurns has one tenant order 200 jobs before others order one each, and behind another that does: these run among its first.
 func TestTenantsTakeTurns(t *testing.T) {
 	out := make(chan ran, 300)
 	kind := reporting(out)
 	kind.Workers, kind.PerTenant = 1, 1
 	w := newWorld(t, driver.Source{}, nil, kind)
+	w.enqueue(worldtest.Scope("early"), jobs.Order{Kind: "report", Payload: payload(0)})
 	for n := range 200 {
 		w.enqueue(worldtest.Scope("noisy"), jobs.Order{Kind: "report", Payload: payload(n)})
 	}
@@ -121,7 +122,7 @@ func TestTenantsTakeTurns(t *testing.T) {
 	w.run()
 	order := map[string]int{}
 	noisy := 0
-	for n := range 203 {
+	for n := range 204 {
 		got := receive(t, out)
 		if got.Tenant == "noisy" {
 			if got.N != noisy {

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 	"github.com/oklog/ulid/v2"
 
@@ -65,15 +66,33 @@ type entry struct {
 	kind   string
 	owner  tenant.Code
 	row    storage.Row // of due or of kept
+	unread bool        // the row has a form that this version doesn't know: of the value there is what finds the job
 	holder *worker     // of one that this process has claimed
 }
 
-func entryOf(kind string, owner tenant.Code, row storage.Row) (*entry, error) {
+// unknownForm is why a job whose row can't be read is dead. The row is kept as it is.
+const unknownForm = "its row has a form that a server on this store did not know: another version of Tenantry wrote it; have it tried again by that version"
+
+func entryOf(kind string, owner tenant.Code, row storage.Row) *entry {
 	e := &entry{kind: kind, owner: owner, row: row}
-	if err := row.Value.Decode(&e.value); err != nil {
-		return nil, fault.Wrap(err, fault.Internal, "jobs", "a job's row has another form; another version of Tenantry wrote it")
+	if e.unread = row.Value.Decode(&e.value) != nil; e.unread {
+		e.salvage()
 	}
-	return e, nil
+	if e.State == "" && strings.HasPrefix(row.SK, key(kind, kept, "")) {
+		e.State, e.Reason, e.Shown = Dead, unknownForm, true
+	}
+	return e
+}
+
+// salvage takes from a row of an unknown form what is there of all that finds the job, and of who runs it.
+func (e *entry) salvage() {
+	e.value = value{Tenant: e.owner.String()}
+	for name, into := range map[string]any{"id": &e.ID, "tenant": &e.Tenant, "born": &e.Born, "unique": &e.Unique, "worker": &e.Worker, "created": &e.Created, "userId": &e.UserID} {
+		json.Unmarshal(e.row.Value.Member(name), into) // what is of another form stays as it was
+	}
+	if _, err := ulid.ParseStrict(e.ID); err != nil {
+		e.ID = e.place()
+	}
 }
 
 // own reports whether the job stands in the partition of the tenant in which it was ordered.
@@ -94,8 +113,11 @@ func timeOf(place string) time.Time {
 	return ulid.Time(id.Time())
 }
 
-// with returns the entry's row with what the entry says now.
+// with returns the entry's row with what the entry says now; one that can't be read stays as it is.
 func (e *entry) with() (storage.Row, error) {
+	if e.unread {
+		return e.row, nil
+	}
 	text, err := record.EncodeAttributes(e.value)
 	row := e.row
 	row.Value = text

@@ -15,6 +15,7 @@ import (
 	"github.com/tenantry/tenantry/record"
 	"github.com/tenantry/tenantry/storage"
 	"github.com/tenantry/tenantry/storage/driver"
+	"github.com/tenantry/tenantry/tenant"
 )
 
 // maxReason bounds what is kept of an error, in bytes.
@@ -35,8 +36,8 @@ func Final(err error) error {
 	return final{err}
 }
 
-// serve runs a job that this process has claimed, and keeps what became of it.
-func (l *line) serve(ctx context.Context, e *entry) {
+// serve runs a job that this process has claimed, and keeps what became of it. Leave lets its worker go.
+func (l *line) serve(ctx context.Context, e *entry, leave func()) {
 	q := l.queue
 	defer q.workers.leave(e.holder)
 	began := time.Now()
@@ -54,13 +55,31 @@ func (l *line) serve(ctx context.Context, e *entry) {
 
 	var watching sync.WaitGroup
 	watching.Go(func() { l.watch(attempt, e, cancel) })
+	ended := l.clock(e.owner, leave)
 	err := l.attempt(attempt, sc, e.job())
+	ended()
 	out.Took = time.Since(began)
 	cause := context.Cause(running)
 	end()
 	watching.Wait()
 	out.Result = l.settle(ctx, running, e, err, cause)
 	q.cfg.Observe(out)
+}
+
+// clock makes a tenant slow, and its worker free for others, when its attempt has lasted for Kind.Quick. The caller calls ended when the attempt has.
+func (l *line) clock(owner tenant.Code, leave func()) (ended func()) {
+	if l.kind.Quick == 0 {
+		return func() {}
+	}
+	timer := time.AfterFunc(l.kind.Quick, func() {
+		l.turns.judge(owner, true)
+		leave()
+	})
+	return func() {
+		if timer.Stop() {
+			l.turns.judge(owner, false)
+		}
+	}
 }
 
 // attempt runs the job; a panic is a failure like any other, and so is an end of its goroutine, which is one of its own.
@@ -230,7 +249,7 @@ func (q *Queue) again(e, next *entry, at time.Time) ([]storage.SystemWrite, erro
 func (q *Queue) keep(e, next *entry, state State) ([]storage.SystemWrite, error) {
 	next.Worker, next.State = "", state
 	next.row = next.at(kept, next.ID)
-	next.row.Expires = q.cfg.Now().Add(q.cfg.Keep).Unix()
+	next.row.Value, next.row.Expires = e.row.Value, q.cfg.Now().Add(q.cfg.Keep).Unix()
 	row, err := next.with()
 	writes := append(q.gone(e), q.cfg.Jobs.Set(row))
 	if e.Unique != "" && e.Worker == "" && e.State == "" && e.own() {

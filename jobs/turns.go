@@ -13,8 +13,14 @@ import (
 type turns struct {
 	mu     sync.Mutex
 	places map[tenant.Code]*standing
-	queue  []tenant.Code // whose look is due, in their order
-	ready  chan struct{} // receives when there is one
+	quick  fifo
+	slow   fifo // of slow tenants
+}
+
+// fifo are tenants whose look is due.
+type fifo struct {
+	codes []tenant.Code // in their order
+	ready chan struct{} // receives when there is one
 }
 
 // standing is how a tenant stands in turns. Of queued and taken one is true at most.
@@ -24,19 +30,20 @@ type standing struct {
 	version       int64     // of its row in the directory, when that was read last; 0 for never
 	at            time.Time // when a job will be due, by Config.Now; zero where none is known
 	poll          bool      // is looked at every second, for what nobody tells of
+	slow          bool      // the attempt that was judged last was not quick
 }
 
 func newTurns() *turns {
-	return &turns{places: map[tenant.Code]*standing{}, ready: make(chan struct{}, 1)}
+	return &turns{places: map[tenant.Code]*standing{}, quick: fifo{ready: make(chan struct{}, 1)}, slow: fifo{ready: make(chan struct{}, 1)}}
 }
 
-// next waits for the next turn and returns whose it is, with the version of its row in the directory. Ok is false when the context ends.
-// Only one goroutine calls it. The turn ends with done.
-func (t *turns) next(ctx context.Context) (code tenant.Code, version int64, ok bool) {
+// next waits for the next turn of some tenants and returns whose it is, with the version of its row in the directory. Ok is false when
+// the context ends. Only one goroutine calls it for the same tenants. The turn ends with done.
+func (t *turns) next(ctx context.Context, from *fifo) (code tenant.Code, version int64, ok bool) {
 	for {
 		t.mu.Lock()
-		if len(t.queue) > 0 {
-			code, t.queue = t.queue[0], t.queue[1:]
+		if len(from.codes) > 0 {
+			code, from.codes = from.codes[0], from.codes[1:]
 			s := t.places[code]
 			s.queued, s.taken, version = false, true, s.version
 			t.mu.Unlock()
@@ -46,7 +53,7 @@ func (t *turns) next(ctx context.Context) (code tenant.Code, version int64, ok b
 		select {
 		case <-ctx.Done():
 			return code, 0, false
-		case <-t.ready:
+		case <-from.ready:
 		}
 	}
 }
@@ -75,12 +82,32 @@ func (t *turns) done(code tenant.Code, f found) {
 }
 
 func (t *turns) push(code tenant.Code, s *standing) {
+	into := &t.quick
+	if s.slow {
+		into = &t.slow
+	}
 	s.queued = true
-	t.queue = append(t.queue, code)
+	into.codes = append(into.codes, code)
 	select {
-	case t.ready <- struct{}{}:
+	case into.ready <- struct{}{}:
 	default:
 	}
+}
+
+// judge notes whether a tenant is slow.
+func (t *turns) judge(code tenant.Code, slow bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if s := t.places[code]; s != nil {
+		s.slow = slow
+	}
+}
+
+func (t *turns) isSlow(code tenant.Code) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	s := t.places[code]
+	return s != nil && s.slow
 }
 
 // wake makes a look at a tenant due.

@@ -18,7 +18,7 @@ func code(t *testing.T, text string) tenant.Code {
 
 func (t *turns) take(test *testing.T) tenant.Code {
 	test.Helper()
-	c, _, ok := t.next(test.Context())
+	c, _, ok := t.next(test.Context(), &t.quick)
 	if !ok {
 		test.Fatal("there is no turn")
 	}
@@ -39,7 +39,7 @@ func TestWhatComesDuringATurnIsNotPassedOver(t *testing.T) {
 			comes(ts)
 			ts.done(acme, found{gone: true})
 			turns := 0
-			for len(ts.queue) > 0 {
+			for len(ts.quick.codes) > 0 {
 				c := ts.take(t)
 				if c == acme {
 					turns++
@@ -60,17 +60,17 @@ func TestTenantsAreLookedAtWhenTheirTimeHasCome(t *testing.T) {
 	ts.read(rows, now, false)
 	ts.take(t)
 	ts.done(acme, found{at: now.Add(time.Hour)})
-	if next := ts.read(rows, now, true); !next.Equal(now.Add(time.Hour)) || len(ts.queue) > 0 {
-		t.Errorf("an hour before: due at %v, %d turns", next, len(ts.queue))
+	if next := ts.read(rows, now, true); !next.Equal(now.Add(time.Hour)) || len(ts.quick.codes) > 0 {
+		t.Errorf("an hour before: due at %v, %d turns", next, len(ts.quick.codes))
 	}
 	ts.read(rows, now.Add(time.Hour), false)
 	ts.take(t)
 	ts.done(acme, found{poll: true})
-	if ts.read(rows, now, false); len(ts.queue) > 0 {
+	if ts.read(rows, now, false); len(ts.quick.codes) > 0 {
 		t.Error("a tenant that is polled has a turn each time that the directory is read")
 	}
-	if ts.read(rows, now, true); len(ts.queue) != 1 {
-		t.Errorf("a tenant that is polled has %d turns", len(ts.queue))
+	if ts.read(rows, now, true); len(ts.quick.codes) != 1 {
+		t.Errorf("a tenant that is polled has %d turns", len(ts.quick.codes))
 	}
 	ts.take(t)
 	ts.done(acme, found{})

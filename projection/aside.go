@@ -37,11 +37,7 @@ func (l *line) readAside(ctx context.Context) (map[recordKey]*parked, error) {
 			return nil, err
 		}
 		for _, row := range rows {
-			p := &parked{}
-			if err := row.Value.Decode(p); err != nil {
-				return nil, err
-			}
-			p.row = row
+			p := l.parkedOf(row)
 			aside[p.key()] = p
 		}
 		if len(rows) < 500 {
@@ -49,6 +45,18 @@ func (l *line) readAside(ctx context.Context) (map[recordKey]*parked, error) {
 		}
 		after = rows[len(rows)-1].SK
 	}
+}
+
+// parkedOf returns the record aside that a row holds. One of a form that this version doesn't know waits for an operator: which command failed isn't known then,
+// so a retry begins with the first.
+func (l *line) parkedOf(row storage.Row) *parked {
+	p := &parked{}
+	if row.Value.Decode(p) != nil {
+		pk, sk, _ := strings.Cut(strings.TrimPrefix(row.SK, l.reg.Name+record.Separator), "@")
+		*p = parked{Handler: l.reg.Name, PK: pk, SK: sk, Version: 1, Reason: "what is kept of it has a form that this version does not know: another version of Tenantry wrote it; retry it with that version, or from its first command with this one"}
+	}
+	p.row = row
+	return p
 }
 
 // failed keeps a failure: the record steps aside until its next attempt, or is parked when the attempts are used up.

@@ -18,6 +18,7 @@ import (
 	"github.com/tenantry/tenantry/internal/worldtest"
 	"github.com/tenantry/tenantry/projection"
 	"github.com/tenantry/tenantry/record"
+	"github.com/tenantry/tenantry/storage"
 	"github.com/tenantry/tenantry/storage/driver"
 	"github.com/tenantry/tenantry/storage/memory"
 )
@@ -65,6 +66,41 @@ func TestAFailureIsTriedAgain(t *testing.T) {
 		synctest.Wait()
 		if calls := h.seen("acme/1"); calls[len(calls)-1] != "up acme/1@4" || count(calls, "up acme/1@3") != 1 {
 			t.Errorf("back in line: %q", calls)
+		}
+	})
+}
+
+// What another version kept of a record and of an order, in forms that this one doesn't know, stops no other record.
+func TestRowsOfAnotherVersion(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := &recorder{}
+		w := worldtest.New(t, memory.New(), worldtest.Options{Handlers: handlers(h), Backoff: backoff})
+		for word, sk := range map[string]string{"PARKED": "h#PRODUCT#acme@1", "LEASE": "h#01ARZ3NDEKTSV4RRFFQ69G5FAV"} {
+			kept := w.Keeper(word)
+			if err := kept.Commit(t.Context(), kept.Put(storage.Row{Owner: "common", SK: sk, Value: record.Attributes(`{"pk":{"of":"another form"}}`)})); err != nil {
+				t.Fatal(err)
+			}
+		}
+		publish(w, "acme", "1")
+		publish(w, "acme", "2")
+		publish(w, "bravo", "1")
+		w.Start()
+		synctest.Wait()
+		h.expect(t, "acme/1")
+		h.expect(t, "acme/2", "up acme/2@1")
+		h.expect(t, "bravo/1", "up bravo/1@1")
+		acme := worldtest.Scope("acme")
+		waits, err := w.Runner.Parked(acme)
+		if err != nil || len(waits) != 1 || waits[0].ID != "PRODUCT#acme#1" || !strings.Contains(waits[0].Reason, "another version") || !waits[0].Next.IsZero() {
+			t.Errorf("parked: %+v, %v", waits, err)
+		}
+		if err := w.Runner.Retry(t.Context(), "h", w.Key(acme, "PRODUCT", "1")); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		h.expect(t, "acme/1", "up acme/1@1")
+		if s := status(w); s.Parked+s.Aside != 0 {
+			t.Errorf("it waits still: %+v", s)
 		}
 	})
 }

@@ -132,14 +132,10 @@ func (r *Runner) amend(ctx context.Context, handler, do string, key record.Key) 
 	if err != nil {
 		return err
 	}
-	var p parked
-	if err := waiting.Value.Decode(&p); err != nil {
-		return err
-	}
 	if waiting.Version == 0 && r.runs() {
 		return fault.New(fault.NotFound, "projection", "this record does not wait for this handler")
 	}
-	return r.order(ctx, l, order{Do: do, PK: key.PK(), SK: key.SK(), Version: p.Version})
+	return r.order(ctx, l, order{Do: do, PK: key.PK(), SK: key.SK(), Version: l.parkedOf(waiting).Version})
 }
 
 // Replay runs a handler anew for a record from a version on: Down for what was carried out, newest first, then Up in
@@ -185,15 +181,16 @@ func (l *line) obey(ctx context.Context, t *turns) error {
 		return err
 	}
 	for _, row := range rows {
-		var o order
-		if err := row.Value.Decode(&o); err != nil {
-			return err
-		}
 		l.mu.Lock()
 		under := l.obeying[row.SK]
 		l.obeying[row.SK] = true
 		l.mu.Unlock()
 		if under {
+			continue
+		}
+		var o order
+		if err := row.Value.Decode(&o); err != nil {
+			l.runner.cfg.Log.ErrorContext(ctx, "what an operator ordered has a form that this version does not know; a process of the version that took it carries it out", "handler", l.reg.Name, "order", row.SK)
 			continue
 		}
 		_, code, _, _ := record.SplitPK(o.PK)

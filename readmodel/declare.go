@@ -104,7 +104,7 @@ var (
 )
 
 // Declare declares a table. Fields of the struct T with a tag db:"column" are columns, followed by ,index or ,unique for an index
-// with the tenant, the unique one among live rows where it is not "" or null; a field's type is string, bool, int, int32, int64, float64, time.Time, record.Time or json.Number,
+// with the tenant, the unique one among live rows where it is not "" or null, after each command: two records swap its values by way of a third; a field's type is string, bool, int, int32, int64, float64, time.Time, record.Time or json.Number,
 // which is kept as text, or a pointer to one, which may be null. An application's rows have their values from records' attributes, by T's json names. Column and table
 // names are lower-case letters, digits and _, at most 40. What is wrong with a declaration is told by New.
 func Declare[T any](name string, opts Options) *Table[T] {

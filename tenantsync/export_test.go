@@ -5,10 +5,16 @@ import (
 	"time"
 
 	"github.com/tenantry/tenantry/internal/scope"
+	"github.com/tenantry/tenantry/route"
 )
 
 // SetPages has pages be about few records and steps about few pages, so that a few records make many.
 func SetPages(s *Service, items, pages int) { s.pageItems, s.stepPages = items, pages }
+
+// Progress returns one reader's view of where a sync stands.
+func Progress(s *Service, id string) route.Stream {
+	return &progress{service: s, id: id, timer: time.NewTimer(lookEvery)}
+}
 
 // Follower is a process that follows the feed for rules, look by look.
 type Follower struct{ f *follower }

@@ -48,7 +48,8 @@ func (q queue) writes(ctx context.Context, sc scope.Scope, kind, sync string) ([
 	if err != nil {
 		return nil, err
 	}
-	return q.jobs.Writes(ctx, sc, jobs.Order{Kind: kind, Payload: p, Unique: sync})
+	_, writes, err := q.jobs.Writes(ctx, sc, jobs.Order{Kind: kind, Payload: p, Unique: sync})
+	return writes, err
 }
 
 // Kinds returns the kinds of jobs that the Queue is to be registered with. A task whose attempts are used up has its target stand still, and

@@ -71,6 +71,7 @@ type world struct {
 	crossed              crossings
 
 	mu     sync.Mutex
+	asked  int // how often a state was asked for
 	states map[string]guard.State
 	orders []string // to be spread
 	queued []tenantsync.Task
@@ -106,6 +107,7 @@ func (w *world) process() *tenantsync.Service {
 func (w *world) state(_ context.Context, code tenant.Code) (guard.State, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	w.asked++
 	if code.IsCommon() {
 		return guard.State{Exists: true}, nil
 	}

@@ -217,15 +217,21 @@ func orderOf(row storage.Row, id string) (*order, error) {
 	return o, row.Value.Decode(o)
 }
 
-// whole reads an order with all its parts, ordered by tenant code. Those that wait for a tenant which can't be written to stand still.
+// whole reads an order with all its parts.
 func (s *Service) whole(ctx context.Context, id string) (*order, []*part, error) {
 	o, err := s.order(ctx, id)
 	if err != nil {
 		return nil, nil, err
 	}
+	parts, err := s.partsNow(ctx, id)
+	return o, parts, err
+}
+
+// partsNow reads the parts of a sync, ordered by tenant code. Those that wait for a tenant which can't be written to stand still.
+func (s *Service) partsNow(ctx context.Context, id string) ([]*part, error) {
 	parts, err := s.parts(ctx, id)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	for _, p := range parts {
 		if p.Phase == applied || p.Code != "" {
@@ -233,11 +239,11 @@ func (s *Service) whole(ctx context.Context, id string) (*order, []*part, error)
 		}
 		state, err := s.cfg.State(ctx, p.task.Target)
 		if err != nil {
-			return nil, nil, err
+			return nil, err
 		}
 		p.stopUnless(state)
 	}
-	return o, parts, nil
+	return parts, nil
 }
 
 // parts reads the parts of a sync, or of a rule, ordered by tenant code.

@@ -100,8 +100,8 @@ type Status struct {
 	CreatedAt record.Time `json:"createdAt"`
 	CreatedBy string      `json:"createdBy"`
 	AppliedAt record.Time `json:"appliedAt,omitzero" doc:"when applying was ordered"`
-	Errors    []Error     `json:"errors,omitempty" doc:"the first 100; those of a target are listed as its items"`
-	PerTenant []PerTenant `json:"perTenant,omitempty"`
+	Errors    []Error     `json:"errors" doc:"the first 100, none in a list; those of a target are listed as its items"`
+	PerTenant []PerTenant `json:"perTenant" doc:"the targets that were reached, none in a list"`
 }
 
 // Error is one failure.
@@ -235,7 +235,7 @@ func (s *Service) List(ctx context.Context, sys scope.System, limit int, cursor 
 		if err != nil {
 			return Page[Status]{}, err
 		}
-		parts, err := s.parts(ctx, id)
+		parts, err := s.partsNow(ctx, id)
 		if err != nil {
 			return Page[Status]{}, err
 		}

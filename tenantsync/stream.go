@@ -21,7 +21,8 @@ const (
 type progress struct {
 	service *Service
 	id      string
-	shown   []byte // the last event's data
+	shown   []byte    // the last event's data
+	due     time.Time // of the next look; zero for at once
 	over    bool
 	timer   *time.Timer
 }
@@ -33,13 +34,19 @@ func (p *progress) Next(ctx context.Context) ([]byte, error) {
 		if p.over {
 			return nil, io.EOF
 		}
+		p.timer.Reset(time.Until(p.due))
+		select {
+		case <-p.timer.C:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
 		began := time.Now()
 		o, parts, err := p.service.whole(ctx, p.id)
 		if err != nil {
 			return nil, err
 		}
 		st := statusFrom(o, parts)
-		data, err := json.Marshal(st)
+		data, err := json.Marshal(st, json.Deterministic(true))
 		if err != nil {
 			return nil, fault.Wrap(err, fault.Internal, "tenantsync", "the status can't be written as JSON")
 		}
@@ -47,15 +54,10 @@ func (p *progress) Next(ctx context.Context) ([]byte, error) {
 		if st.Status != Planning && st.Status != Applying {
 			name, p.over = "done", true
 		}
+		p.due = time.Now().Add(max(lookEvery, (lookPart-1)*time.Since(began)))
 		if p.over || !bytes.Equal(data, p.shown) {
 			p.shown = data
 			return []byte("event: " + name + "\ndata: " + string(data) + "\n\n"), nil
-		}
-		p.timer.Reset(max(lookEvery, (lookPart-1)*time.Since(began)))
-		select {
-		case <-p.timer.C:
-		case <-ctx.Done():
-			return nil, ctx.Err()
 		}
 	}
 }

@@ -461,32 +461,6 @@ func TestRequestsThatAreRefused(t *testing.T) {
 	}
 }
 
-func TestList(t *testing.T) {
-	w := newWorld(t)
-	w.put(w.acme, "1", `{}`)
-	var ids []string
-	for range 5 {
-		ids = append([]string{w.plan(w.request("bravo"), tenantsync.Order{Apply: true})}, ids...)
-	}
-	var got []string
-	for cursor, first := "", true; first || cursor != ""; first = false {
-		page, err := w.List(w.Context(), w.sys(), 2, cursor)
-		w.must(err)
-		for _, st := range page.Items {
-			if got = append(got, st.ID); st.Status != tenantsync.Applied || st.Total != 1 || st.PerTenant != nil {
-				t.Errorf("%+v", st)
-			}
-		}
-		cursor = page.Cursor
-	}
-	if diff := cmp.Diff(ids, got); diff != "" {
-		t.Error(diff)
-	}
-	if _, err := w.List(w.Context(), w.sys(), 2, "nonsense"); !errors.Is(err, fault.InvalidCursor) {
-		t.Errorf("a cursor that is none: %v", err)
-	}
-}
-
 // A task runs with the Scope of its target: it reaches no other tenant, and does nothing for one that the sync doesn't have.
 func TestTaskReachesItsTenantOnly(t *testing.T) {
 	w := newWorld(t)

@@ -117,6 +117,53 @@ func TestCodesThatMove(t *testing.T) {
 	})
 }
 
+// TestValuesThatAreSwapped has two records swap what is unique, directly: both are parked, and go on when one takes a third value in between.
+func TestValuesThatAreSwapped(t *testing.T) {
+	eachDatabase(t, func(t *testing.T, src driver.Source) {
+		w := newWorld(t, src)
+		m, err := readmodel.New([]readmodel.Declared{coded}, readmodel.Project("coded", product,
+			func(ctx context.Context, tx *readmodel.Tx, cmd *record.Record, a attributes) error {
+				return coded.Put(ctx, tx, cmd, a)
+			}, coded))
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.cfg.Model, w.cfg.Attempts = m, 1
+		r := w.run(w.cfg)
+		w.runner = r
+		versions := map[string]int64{}
+		put := func(sk, code string) {
+			t.Helper()
+			versions[sk]++
+			last, err := w.Engine.Commit(t.Context(), driver.Batch{Writes: []driver.Write{{Collection: driver.Command, If: driver.Condition{Kind: driver.IfAbsent}, Record: &record.Record{PK: "PRODUCT#acme", SK: sk,
+				Code: code, Name: sk, TenantCode: "acme", Type: "PRODUCT", Version: versions[sk], CreatedAt: record.At(time.Now()), UpdatedAt: record.At(time.Now())}}}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			w.reach(r, last)
+		}
+		for _, each := range []string{"a x", "b y", "a y", "b x"} {
+			sk, code, _ := strings.Cut(each, " ")
+			put(sk, code)
+		}
+		if p := w.parked(r); len(p) != 2 || p[0].Version != 2 || p[1].Version != 2 {
+			t.Fatalf("parked: %+v", p)
+		}
+		if err := w.runner.Skip(t.Context(), "coded", w.key("acme", "a"), 2); err != nil {
+			t.Fatal(err)
+		}
+		put("a", "z")
+		if err := r.Retry(t.Context(), "coded", w.key("acme", "b")); err != nil {
+			t.Fatal(err)
+		}
+		w.until("the other has its value", func() bool { return len(w.parked(r)) == 0 })
+		put("a", "y")
+		if diff := cmp.Diff([]string{"[a y]", "[b x]"}, w.query("SELECT sk, code FROM coded")); diff != "" || len(w.parked(r)) > 0 {
+			t.Errorf("codes: %s", diff)
+		}
+	})
+}
+
 // TestWhatAProjectionKeeps checks that it can't write with a Tx in another's turn.
 func TestWhatAProjectionKeeps(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, src driver.Source) {

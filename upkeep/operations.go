@@ -21,6 +21,9 @@ import (
 type Routes struct {
 	Handlers  *projection.Runner
 	ReadModel *Runner // nil for none
+
+	// State answers whether a tenant exists.
+	State func(context.Context, tenant.Code) (guard.State, error)
 }
 
 // Overview is where all that follows commands stands.
@@ -87,30 +90,47 @@ type (
 	}
 )
 
-// Operations returns the operations. Those of the read model are not among them where there is none.
+// Operations returns the operations. Those on the read model say so where there is none.
 func (rs *Routes) Operations() []route.Operation {
 	system := guard.Policy{Reach: guard.AllTenants}
+	missing := []fault.Code{fault.NotFound}
 	const base = "/api/admin/projections"
 	ops := []route.Operation{
 		{ID: "listProjections", Method: "GET", Path: base, Summary: "Where handlers and projections stand", Policy: system, Answers: map[int]any{200: Overview{}}, Handle: rs.overview},
 		{ID: "listParked", Method: "GET", Path: base + "/parked", Summary: "Records that wait for a handler or projection that failed", Policy: system, Answers: map[int]any{200: WaitingList{}}, Handle: rs.parked},
-		{ID: "retryParked", Method: "POST", Path: base + "/retry", Summary: "Try at once what waits in a tenant", Policy: system, Body: RetryBody{}, Answers: map[int]any{200: Changed{}}, Handle: rs.retry},
-		{ID: "skipParked", Method: "POST", Path: base + "/skip", Summary: "Give up a command that failed and go on with the one after it", Policy: system, Body: SkipBody{}, Answers: map[int]any{200: Changed{}}, Handle: rs.skip},
-	}
-	if rs.ReadModel != nil {
-		ops = append(ops,
-			route.Operation{ID: "listProjectedTenants", Method: "GET", Path: base + "/tenants", Summary: "How far the read model is, by tenant", Policy: system, Answers: map[int]any{200: TenantList{}},
-				Query:  []route.Param{{Name: "limit", Summary: "how many at most; 100 by default", Kind: route.Integer, Min: 1, Max: 1000}, {Name: "cursor", Summary: "of the page before"}},
-				Errors: []fault.Code{fault.InvalidCursor}, Handle: rs.tenants},
-			route.Operation{ID: "rebuildProjections", Method: "POST", Path: base + "/rebuild", Summary: "Make the read model of a tenant, or of all, anew from the log, or compare it", Policy: system,
-				Body: RebuildBody{}, Answers: map[int]any{202: Changed{}}, Errors: []fault.Code{fault.NotFound}, Handle: rs.rebuild},
-			route.Operation{ID: "listRebuilds", Method: "GET", Path: "/api/admin/tenants/{tenantCode}/projections", Summary: "What became of the rebuilds and audits of a tenant, and what differed",
-				Policy: guard.Policy{Reach: guard.Admin}, Answers: map[int]any{200: RebuildList{}}, Handle: rs.rebuilds})
+		{ID: "retryParked", Method: "POST", Path: base + "/retry", Summary: "Try at once what waits in a tenant", Policy: system, Body: RetryBody{}, Answers: map[int]any{200: Changed{}}, Errors: missing, Handle: rs.retry},
+		{ID: "skipParked", Method: "POST", Path: base + "/skip", Summary: "Give up a command that failed and go on with the one after it", Policy: system, Body: SkipBody{}, Answers: map[int]any{200: Changed{}}, Errors: missing, Handle: rs.skip},
+		{ID: "listProjectedTenants", Method: "GET", Path: base + "/tenants", Summary: "How far the read model is, by tenant", Policy: system, Answers: map[int]any{200: TenantList{}},
+			Query:  []route.Param{{Name: "limit", Summary: "how many at most; 100 by default", Kind: route.Integer, Min: 1, Max: 1000}, {Name: "cursor", Summary: "of the page before"}},
+			Errors: []fault.Code{fault.InvalidCursor}, Handle: rs.kept(rs.tenants)},
+		{ID: "rebuildProjections", Method: "POST", Path: base + "/rebuild", Summary: "Make the read model of a tenant, or of all, anew from the log, or compare it", Policy: system,
+			Body: RebuildBody{}, Answers: map[int]any{202: Changed{}}, Errors: missing, Handle: rs.kept(rs.rebuild)},
+		{ID: "listRebuilds", Method: "GET", Path: "/api/admin/tenants/{tenantCode}/projections", Summary: "What became of the rebuilds and audits of a tenant, and what differed",
+			Policy: guard.Policy{Reach: guard.Admin}, Answers: map[int]any{200: RebuildList{}}, Errors: missing, Handle: rs.kept(rs.rebuilds)},
 	}
 	for i := range ops {
 		ops[i].Tag = "projections"
 	}
 	return ops
+}
+
+// kept returns the handler of an operation on the read model.
+func (rs *Routes) kept(handle func(context.Context, *route.Call) (route.Answer, error)) func(context.Context, *route.Call) (route.Answer, error) {
+	return func(ctx context.Context, c *route.Call) (route.Answer, error) {
+		if rs.ReadModel == nil {
+			return route.Answer{}, fault.New(fault.Unavailable, "upkeep", "this server keeps no read model; start it with --read-model, or set tenantry.Config.ReadModel")
+		}
+		return handle(ctx, c)
+	}
+}
+
+// exists fails with fault.NotFound unless a tenant exists.
+func (rs *Routes) exists(ctx context.Context, code tenant.Code) error {
+	state, err := rs.State(ctx, code)
+	if err == nil && !state.Exists {
+		err = fault.New(fault.NotFound, "upkeep", "there is no such tenant")
+	}
+	return err
 }
 
 func (rs *Routes) overview(ctx context.Context, c *route.Call) (route.Answer, error) {
@@ -218,24 +238,30 @@ func (rs *Routes) projects(name string) bool {
 	return rs.ReadModel != nil && rs.ReadModel.names[name] != nil
 }
 
-// amend does something to what waits in a tenant, after the audit entry, which has the reason.
+// amend does something to what waits in a tenant, after the audit entry, which has the reason. What waits in one that was deleted is amended too.
 func (rs *Routes) amend(ctx context.Context, c *route.Call, in, reason string, which func(Waiting) bool, do func(Waiting, record.Key) error) (route.Answer, error) {
 	code, err := tenant.Parse(in)
 	if err != nil {
 		return route.Answer{}, err
 	}
 	sys := c.Grant.System.Because(record.NewID(), reason)
-	sc, err := sys.Enter(ctx, code, time.Time{})
+	all, err := rs.waiting(ctx, sys)
 	if err != nil {
 		return route.Answer{}, err
 	}
-	all, err := rs.waiting(ctx, sys)
+	all = slices.DeleteFunc(all, func(w Waiting) bool { return w.TenantCode != code.String() })
+	if len(all) == 0 {
+		if err := rs.exists(ctx, code); err != nil {
+			return route.Answer{}, err
+		}
+	}
+	sc, err := sys.Enter(ctx, code, time.Time{})
 	if err != nil {
 		return route.Answer{}, err
 	}
 	changed := 0
 	for _, w := range all {
-		if w.TenantCode != sc.Tenant().String() || !which(w) {
+		if !which(w) {
 			continue
 		}
 		key, err := record.ParseKey(sc, w.PK, w.SK)
@@ -285,6 +311,9 @@ func (rs *Routes) rebuild(ctx context.Context, c *route.Call) (route.Answer, err
 		if code, err = tenant.Parse(b.TenantCode); err != nil {
 			return route.Answer{}, err
 		}
+		if err := rs.exists(ctx, code); err != nil {
+			return route.Answer{}, err
+		}
 		if _, err := sys.Enter(ctx, code, time.Time{}); err != nil {
 			return route.Answer{}, err
 		}
@@ -298,6 +327,9 @@ func (rs *Routes) rebuild(ctx context.Context, c *route.Call) (route.Answer, err
 
 func (rs *Routes) rebuilds(ctx context.Context, c *route.Call) (route.Answer, error) {
 	items, err := rs.ReadModel.Rebuilds(ctx, c.Scope())
+	if err == nil && len(items) == 0 {
+		err = rs.exists(ctx, c.Scope().Tenant())
+	}
 	if err != nil {
 		return route.Answer{}, err
 	}

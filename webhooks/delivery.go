@@ -48,6 +48,7 @@ type Delivery struct {
 	Attempts      []Attempt   `json:"attempts" doc:"the last 20, the newest last"`
 
 	command *commandRef // nil for a ping
+	job     string      // the ID of the one that makes it
 }
 
 // Attempt is one attempt of a delivery. Of the answer it holds the status and nothing else.
@@ -67,6 +68,7 @@ const (
 type kept struct {
 	Delivery
 	Command *commandRef `json:"command,omitempty"`
+	Job     string      `json:"job,omitempty"`
 }
 
 // deliveryID returns the ID of the delivery of a command to a webhook: always the same one, and one that sorts before those of earlier commands.
@@ -94,23 +96,24 @@ type deliverPayload struct {
 
 // order keeps a delivery in place of row and orders its job, both or neither. It fails with *driver.Conflict where row is not what is kept.
 func (s *Service) order(ctx context.Context, sc scope.Scope, row storage.Row, d Delivery) error {
-	put, err := s.put(sc, row, d)
-	if err != nil {
-		return err
-	}
 	payload, err := record.EncodeAttributes(deliverPayload{d.WebhookID, d.ID})
 	if err != nil {
 		return err
 	}
-	job, err := s.cfg.Jobs.Writes(ctx, sc, jobs.Order{Kind: deliverKind, Payload: payload})
+	job, writes, err := s.cfg.Jobs.Writes(ctx, sc, jobs.Order{Kind: deliverKind, Payload: payload})
 	if err != nil {
 		return err
 	}
-	return s.cfg.Deliveries.CommitUnpaused(ctx, append(job, put)...)
+	d.job = job.ID
+	put, err := s.put(sc, row, d)
+	if err != nil {
+		return err
+	}
+	return s.cfg.Deliveries.CommitUnpaused(ctx, append(writes, put)...)
 }
 
 func (s *Service) put(sc scope.Scope, row storage.Row, d Delivery) (storage.SystemWrite, error) {
-	value, err := record.EncodeAttributes(kept{d, d.command})
+	value, err := record.EncodeAttributes(kept{d, d.command, d.job})
 	row.Owner, row.SK, row.Value = sc.Tenant().String(), deliverySK(d.WebhookID, d.ID), value
 	row.Expires = s.cfg.Now().Add(logFor).Unix()
 	return s.cfg.Deliveries.Put(row), err
@@ -131,7 +134,7 @@ func deliveryOf(row storage.Row) (Delivery, error) {
 	if err := row.Value.Decode(&k); err != nil {
 		return Delivery{}, fault.Wrap(err, fault.Internal, "webhooks", "a delivery's row has another form; another version of Tenantry wrote it")
 	}
-	k.Delivery.command = k.Command
+	k.Delivery.command, k.Delivery.job = k.Command, k.Job
 	return k.Delivery, nil
 }
 
@@ -323,7 +326,8 @@ func (s *Service) Deliveries(ctx context.Context, sc scope.Scope, webhook string
 	return page, nil
 }
 
-// Retry has a delivery of a webhook made again, with all its attempts; one that is pending stays as it is. It fails with fault.NotFound.
+// Retry has a delivery of a webhook made again, with all its attempts; one that is pending stays as it is, unless the job that was to make it is dead or
+// was dropped. It fails with fault.NotFound.
 func (s *Service) Retry(ctx context.Context, sc scope.Scope, webhook, id string) (Delivery, error) {
 	if _, err := s.get(ctx, sc, webhook); err != nil {
 		return Delivery{}, err
@@ -339,7 +343,9 @@ func (s *Service) Retry(ctx context.Context, sc scope.Scope, webhook, id string)
 		case row.Version == 0:
 			return Delivery{}, noDelivery()
 		case d.State == Pending:
-			return d, nil
+			if worked, err := s.worked(ctx, sc, d); err != nil || worked {
+				return d, err
+			}
 		}
 		d.State = Pending
 		err = s.order(ctx, sc, row, d)
@@ -347,6 +353,15 @@ func (s *Service) Retry(ctx context.Context, sc scope.Scope, webhook, id string)
 			return d, err
 		}
 	}
+}
+
+// worked reports whether a job makes a delivery, or waits to.
+func (s *Service) worked(ctx context.Context, sc scope.Scope, d Delivery) (bool, error) {
+	j, err := s.cfg.Jobs.Get(ctx, sc, d.job)
+	if fault.CodeOf(err) == fault.NotFound {
+		return false, nil
+	}
+	return j.State == jobs.Waiting || j.State == jobs.Running, err
 }
 
 func noDelivery() error {

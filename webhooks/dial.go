@@ -19,6 +19,9 @@ import (
 // patience is how long one attempt may take, from resolving the name to the answer's headers.
 const patience = 15 * time.Second
 
+// prompt is how soon a receiver answers whose tenant's deliveries wait for nobody: others' are made one at a time.
+const prompt = time.Second
+
 // maxURL bounds a webhook's address, in bytes.
 const maxURL = 2048
 

@@ -21,7 +21,7 @@ const (
 func (s *Service) kinds() []jobs.Kind {
 	return []jobs.Kind{
 		{Name: fanKind, Run: s.fan},
-		{Name: deliverKind, Run: s.deliver, Attempts: s.cfg.Attempts, Backoff: s.cfg.Backoff, Workers: 64, PerTenant: 4, Timeout: 2 * patience},
+		{Name: deliverKind, Run: s.deliver, Attempts: s.cfg.Attempts, Backoff: s.cfg.Backoff, Workers: 64, PerTenant: 4, Timeout: 2 * patience, Quick: prompt},
 	}
 }
 
@@ -64,7 +64,8 @@ func (s *Service) Outbox(ctx context.Context, sc scope.Scope, changes []storage.
 	if err != nil {
 		return nil, err
 	}
-	return s.cfg.Jobs.Writes(ctx, sc, jobs.Order{Kind: fanKind, Payload: payload})
+	_, writes, err := s.cfg.Jobs.Writes(ctx, sc, jobs.Order{Kind: fanKind, Payload: payload})
+	return writes, err
 }
 
 // fan orders the deliveries of the commands of one commit, each once however often it runs.

@@ -270,6 +270,39 @@ func TestFailuresAreTriedAgainAndDeadLettersByAnAdmin(t *testing.T) {
 	}
 }
 
+// TestADeliveryWhoseJobIsGone has an operator drop the job of a delivery that waits: its tenant's admin has it made all the same, and no second one of one that waits.
+func TestADeliveryWhoseJobIsGone(t *testing.T) {
+	w := newWorld(t, nil)
+	acme := w.Scope("acme")
+	hook := w.hook(acme, "/")
+	w.answers(status(500))
+	w.publish(acme, "PRODUCT", "1", "Chair")
+	first := w.next()
+	id := w.log(acme, hook, "an attempt that failed", inState(webhooks.Pending, 1))[0].ID
+	w.waits(acme, 1)
+	retry := func() {
+		t.Helper()
+		if d, err := w.Webhooks().Retry(t.Context(), acme, hook.ID, id); err != nil || d.State != webhooks.Pending {
+			t.Errorf("retried as %+v, %v", d, err)
+		}
+	}
+	retry()
+	w.waits(acme, 1) // the only one
+	left, _, err := w.Jobs().List(t.Context(), acme, jobs.Query{Kind: "webhook", Limit: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.Jobs().Cancel(t.Context(), acme, left[0].ID); err != nil {
+		t.Fatal(err)
+	}
+	w.answers(status(204))
+	retry()
+	if again := w.next(); again.body != first.body {
+		t.Errorf("sent is another: %+v", again)
+	}
+	w.log(acme, hook, "its delivery", inState(webhooks.Delivered, 2))
+}
+
 func TestTwoSecretsSignWhileTheyRotate(t *testing.T) {
 	w := newWorld(t, nil)
 	acme := w.Scope("acme")

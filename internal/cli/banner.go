@@ -54,11 +54,14 @@ func (v *serve) banner(ctx context.Context, app *tenantry.App, l *listeners, rec
 	fmt.Fprintf(&b, "\nWhat changes in %s while you watch; make another product meanwhile:\n\n", own)
 	fmt.Fprintf(&b, "curl -sN %s %s/api/events\n", bearer, l.curl())
 	if receiver != nil {
-		if err := receiver.Subscribe(ctx, app, own); err != nil {
+		leads, err := receiver.Subscribe(ctx, app, own)
+		if err != nil {
 			return "", err
 		}
-		fmt.Fprintf(&b, "\nWhat a service of %s's was told by the webhook that it has: signed, and verified there:\n\n", own)
-		fmt.Fprintf(&b, "curl -s -k %s\n", receiver.URL())
+		if leads {
+			fmt.Fprintf(&b, "\nWhat a service of %s's was told by the webhook that it has: signed, and verified there:\n\n", own)
+			fmt.Fprintf(&b, "curl -s -k %s\n", receiver.URL())
+		}
 	}
 	const system = `-H "Authorization: Bearer $SYSTEM_ADMIN"`
 	if app.Upkeep() != nil {

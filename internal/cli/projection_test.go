@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/tenantry/tenantry"
+	"github.com/tenantry/tenantry/fault"
 	"github.com/tenantry/tenantry/guard"
 	"github.com/tenantry/tenantry/internal/apitest"
 	"github.com/tenantry/tenantry/internal/cli"
@@ -18,6 +19,7 @@ import (
 	"github.com/tenantry/tenantry/readmodel"
 	"github.com/tenantry/tenantry/record"
 	"github.com/tenantry/tenantry/storage/driver"
+	"github.com/tenantry/tenantry/storage/memory"
 	"github.com/tenantry/tenantry/storage/sqlite"
 )
 
@@ -112,4 +114,22 @@ func TestProjectionVerbs(t *testing.T) {
 		t.Errorf("what another audit found: %s", text)
 	}
 	shows(run(0, "audit", "--reason", "monthly"), "asked for")
+
+	for _, args := range [][]string{{"rebuild", "alhpa"}, {"rebuild", "alhpa"}, {"audit", "alhpa"}, {"retry", "alhpa"}, {"skip", "alhpa", "picky", "bad", "1"}} { // the second one, too, after an audit entry may name it
+		if text := run(4, append(args, "--reason", "typed in haste")...); !strings.Contains(text, "there is no such tenant") {
+			t.Errorf("%v: %s", args, text)
+		}
+	}
+}
+
+// TestProjectionVerbsWithoutAReadModel has a server that keeps none say so.
+func TestProjectionVerbsWithoutAReadModel(t *testing.T) {
+	s := apitest.Start(t, apitest.Options{Tenants: []string{"alpha"}, App: tenantry.Config{Store: memory.New()}})
+	for _, args := range [][]string{{"rebuild", "alpha", "--reason", "to be sure"}, {"audit", "--reason", "monthly"}, {"status", "--tenants"}} {
+		var out, stderr bytes.Buffer
+		args = append([]string{"projection"}, append(args, "--server", s.URL, "--token", s.Token("system_admin"))...)
+		if code := cli.Run(t.Context(), args, cli.IO{In: strings.NewReader(""), Out: &out, Err: &stderr}); code != fault.Unavailable.ExitCode() || !strings.Contains(stderr.String(), "this server keeps no read model") {
+			t.Errorf("%v: exit code %d: %s%s", args, code, &out, &stderr)
+		}
+	}
 }

@@ -21,6 +21,7 @@ import (
 	"github.com/tenantry/tenantry/record"
 	"github.com/tenantry/tenantry/storage/memory"
 	"github.com/tenantry/tenantry/tenantrytest"
+	"github.com/tenantry/tenantry/webhooks"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -128,8 +129,8 @@ func TestReceiver(t *testing.T) {
 			app := tenantrytest.New(t, cfg)
 			load(t, app)
 			acme := app.Scope("acme")
-			if err := receiver.Subscribe(t.Context(), app.App, acme.Tenant()); err != nil {
-				t.Fatal(err)
+			if leads, err := receiver.Subscribe(t.Context(), app.App, acme.Tenant()); err != nil || !leads {
+				t.Fatal(leads, err)
 			}
 			if all, err := app.Webhooks().List(t.Context(), acme); err != nil || len(all) != 1 || all[0].URL != receiver.URL() {
 				t.Fatalf("acme's webhooks: %+v, %v", all, err)
@@ -149,6 +150,45 @@ func TestReceiver(t *testing.T) {
 				t.Errorf("a delivery that nobody signed: %d", forged.Code)
 			}
 		})
+	}
+}
+
+// TestAWebhookThatAUserChangedStays starts the demo again after a user led its webhook elsewhere, and after one deleted it.
+func TestAWebhookThatAUserChangedStays(t *testing.T) {
+	receiver, err := demo.Listen()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { receiver.Close() })
+	cfg := tenantry.Config{Entities: demo.Types(), Log: slog.New(slog.DiscardHandler)}
+	receiver.Allow(&cfg.Webhooks)
+	app := tenantrytest.New(t, cfg)
+	load(t, app)
+	acme := app.Scope("acme")
+	start := func(want bool) []webhooks.Webhook {
+		t.Helper()
+		leads, err := receiver.Subscribe(t.Context(), app.App, acme.Tenant())
+		if err != nil || leads != want {
+			t.Errorf("leads to the receiver: %v, %v", leads, err)
+		}
+		all, err := app.Webhooks().List(t.Context(), acme)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return all
+	}
+	hook, own := start(true)[0], "https://hooks.example/acme"
+	if _, _, err := app.Webhooks().Update(t.Context(), acme, hook.ID, webhooks.Change{URL: &own}); err != nil {
+		t.Fatal(err)
+	}
+	if all := start(false); len(all) != 1 || all[0].URL != own {
+		t.Errorf("one that a user led elsewhere: %+v", all)
+	}
+	if _, _, err := app.Webhooks().Delete(t.Context(), acme, hook.ID); err != nil {
+		t.Fatal(err)
+	}
+	if all := start(false); len(all) != 0 {
+		t.Errorf("one that a user deleted came back: %+v", all)
 	}
 }
 

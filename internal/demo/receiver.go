@@ -27,7 +27,10 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/tenantry/tenantry"
+	"github.com/tenantry/tenantry/data"
 	"github.com/tenantry/tenantry/fault"
+	"github.com/tenantry/tenantry/guard"
+	"github.com/tenantry/tenantry/record"
 	"github.com/tenantry/tenantry/tenant"
 	"github.com/tenantry/tenantry/webhooks"
 )
@@ -35,7 +38,7 @@ import (
 // loopback is where the receiver is: an address that webhooks reach because the demo allows this one.
 const loopback = "127.0.0.1"
 
-// receiverName is the description by which a later start finds the receiver's webhook.
+// receiverName describes the receiver's webhook.
 const receiverName = "the demo's receiver"
 
 // Receiver plays the service that a tenant of the demo has of its own: it takes a webhook's deliveries at a free port of 127.0.0.1, verifies
@@ -117,35 +120,57 @@ func (r *Receiver) Allow(o *webhooks.Options) {
 	o.Allow, o.Roots = append(o.Allow, netip.MustParsePrefix(loopback+"/32")), r.roots
 }
 
-// Subscribe has a tenant's webhook lead to the receiver: the one of an earlier start, whose port was another, or a new one.
-func (r *Receiver) Subscribe(ctx context.Context, app *tenantry.App, code tenant.Code) error {
+// Subscribe has a tenant's webhook lead to the receiver: the one of an earlier start, whose port was another, or a new one. It reports whether one
+// does: a webhook that a user deleted, or led elsewhere, stays so.
+func (r *Receiver) Subscribe(ctx context.Context, app *tenantry.App, code tenant.Code) (leads bool, err error) {
 	sys, err := system(ctx, app)
 	if err != nil {
-		return err
+		return false, err
 	}
 	state, err := app.Tenants().State(ctx, code)
 	if err != nil {
-		return err
+		return false, err
 	}
 	sc, err := sys.Enter(ctx, code, state.Born)
 	if err != nil {
-		return err
+		return false, err
 	}
-	all, err := app.Webhooks().List(ctx, sc)
+	former, err := subscribed(ctx, app, sc)
 	if err != nil {
-		return err
+		return false, err
 	}
 	url, description, types := r.URL(), receiverName, []string{product, order}
-	i := slices.IndexFunc(all, func(w webhooks.Webhook) bool { return w.Description == description })
-	if i < 0 {
+	if former == nil {
 		hook, err := app.Webhooks().Create(ctx, sc, webhooks.Change{URL: &url, Description: &description, EntityTypes: &types})
-		return errors.Join(err, r.know(hook.Secret))
+		return err == nil, errors.Join(err, r.know(hook.Secret))
 	}
-	if _, _, err := app.Webhooks().Update(ctx, sc, all[i].ID, webhooks.Change{URL: &url}); err != nil {
-		return err
+	hook, err := app.Webhooks().Get(ctx, sc, former.SK)
+	if errors.Is(err, fault.NotFound) || err == nil && !strings.HasPrefix(hook.URL, "https://"+loopback+":") {
+		return false, nil
 	}
-	hook, _, err := app.Webhooks().Rotate(ctx, sc, all[i].ID) // a secret is shown once: the one before is forgotten
-	return errors.Join(err, r.know(hook.Secret))
+	if err != nil {
+		return false, err
+	}
+	if _, _, err := app.Webhooks().Update(ctx, sc, hook.ID, webhooks.Change{URL: &url}); err != nil {
+		return false, err
+	}
+	hook, _, err = app.Webhooks().Rotate(ctx, sc, hook.ID) // a secret is shown once: the one before is forgotten
+	return err == nil, errors.Join(err, r.know(hook.Secret))
+}
+
+// subscribed returns the record of the webhook that the demo made in sc's tenant, one that lives before one that was deleted; nil for none.
+func subscribed(ctx context.Context, app *tenantry.App, sc guard.Scope) (found *record.Record, err error) {
+	partition, err := record.NewPartition(sc, webhooks.EntityType())
+	if err != nil {
+		return nil, err
+	}
+	page, err := app.Data().List(ctx, sc, data.Query{Partition: partition, IncludeDeleted: true, Limit: data.MaxLimit})
+	for _, rec := range page.Items {
+		if rec.CreatedBy == subject && (found == nil || found.IsDeleted) {
+			found = rec
+		}
+	}
+	return found, err
 }
 
 func (r *Receiver) know(secret string) error {
