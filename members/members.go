@@ -250,7 +250,7 @@ type Update struct {
 }
 
 // Update changes a membership of the scope's tenant. It fails with fault.NotFound for nobody's, fault.LastAdmin where the tenant would have no
-// admin left, and fault.ValidationFailed.
+// admin left, fault.VersionConflict where command.AtVersion asks for another version, and fault.ValidationFailed.
 func (s *Service) Update(ctx context.Context, sc scope.Scope, userCode string, in Update, opts ...command.Option) (Membership, command.Result, error) {
 	role := ""
 	if in.Role != nil {

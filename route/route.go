@@ -219,6 +219,17 @@ func (c *Call) Idempotent(part string) []command.Option {
 	return []command.Option{command.WithReceipt(c.Receipt(part))}
 }
 
+// Changing returns the options of a change of one record: it happens once under an Idempotency-Key, and to the version that If-Match
+// names. It fails as IfMatch does.
+func (c *Call) Changing() ([]command.Option, error) {
+	opts := c.Idempotent("")
+	version, sent, err := c.IfMatch()
+	if sent {
+		opts = append(opts, command.AtVersion(version))
+	}
+	return opts, err
+}
+
 // Receipt returns the receipt under which the call's Idempotency-Key is kept.
 func (c *Call) Receipt(part string) command.Receipt {
 	owner := tenant.Common()

@@ -103,7 +103,7 @@ func (rs *Routes) update(ctx context.Context, c *route.Call) (route.Answer, erro
 	if err != nil {
 		return route.Answer{}, err
 	}
-	opts, err := changing(c)
+	opts, err := c.Changing()
 	if err != nil {
 		return route.Answer{}, err
 	}
@@ -112,17 +112,6 @@ func (rs *Routes) update(ctx context.Context, c *route.Call) (route.Answer, erro
 		return route.Answer{}, route.Precondition(err, true)
 	}
 	return route.Answer{Status: http.StatusOK, JSON: settings.JSON, Version: settings.Version, Position: res.Position}, nil
-}
-
-// changing returns the options of a change of one record: it happens once under an Idempotency-Key, and to the version that If-Match
-// names.
-func changing(c *route.Call) ([]command.Option, error) {
-	opts := c.Idempotent("")
-	version, sent, err := c.IfMatch()
-	if sent {
-		opts = append(opts, command.AtVersion(version))
-	}
-	return opts, err
 }
 
 func (rs *Routes) resolve(ctx context.Context, c *route.Call) (route.Answer, error) {
@@ -251,7 +240,7 @@ func (rs *Routes) change(ctx context.Context, c *route.Call, b body, do func(sco
 	if err != nil {
 		return route.Answer{}, err
 	}
-	opts, err := changing(c)
+	opts, err := c.Changing()
 	if err != nil {
 		return route.Answer{}, err
 	}
