@@ -121,7 +121,7 @@ func (v reportSystem) Run(ctx context.Context, std IO) error {
 }
 
 func printSystemReport(w io.Writer, r client.SystemReport) error {
-	fmt.Fprintf(w, "counted up to position %s of the change feed, at %s\n\n", printable(r.Position), moment(r.AppliedAt))
+	fmt.Fprintf(w, "counted up to position %s of the change feed, at %s\n\n", printable(r.Place), moment(r.AppliedAt))
 	fresh := map[string]client.Freshness{}
 	for _, f := range r.Freshness {
 		fresh[f.TenantCode] = f
