@@ -27,7 +27,7 @@ func (h *Handler) operation(op *route.Operation) http.HandlerFunc {
 		}
 		st.tenant = c.tenant()
 		st.line.Set(c.ask.Actor, st.tenant)
-		share, err := h.limits.take(st.tenant, c.Grant.Crosses(), st.sourceIP)
+		share, err := h.limits.take(shareOf(c, st.sourceIP))
 		if err != nil {
 			h.fail(w, r, err)
 			return
