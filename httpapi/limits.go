@@ -92,7 +92,8 @@ func (l *limits) take(of shareKey) (*share, error) {
 	return s, nil
 }
 
-// enter waits for the request's turn, which ends with leave. It fails with fault.RateLimited where too many wait.
+// enter waits for the request's turn, which ends with leave. It fails with fault.RateLimited where too many wait, and with fault.Timeout
+// where the turn does not come in time.
 func (s *share) enter(ctx context.Context) error {
 	select {
 	case s.slots <- struct{}{}: // nobody waits: a slot that gets free goes to who waits
@@ -107,7 +108,7 @@ func (s *share) enter(ctx context.Context) error {
 	case s.slots <- struct{}{}:
 		return nil
 	case <-ctx.Done():
-		return ctx.Err()
+		return fault.Wrap(ctx.Err(), fault.Timeout, "httpapi", "other requests of the %s took all the time that this one had; nothing was done for it; retry later", s.whose)
 	}
 }
 

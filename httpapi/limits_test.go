@@ -307,6 +307,32 @@ func TestShares(t *testing.T) {
 	want(t, send("user@alpha"), 200, "")
 }
 
+// TestLateTurn has a request wait for its turn until its time is over: it is told that nothing was done, which nobody knows of one that was begun.
+func TestLateTurn(t *testing.T) {
+	entered, open := make(chan struct{}, 1), make(chan struct{})
+	handle := func(context.Context, *route.Call) (route.Answer, error) {
+		entered <- struct{}{}
+		<-open
+		return route.JSON(http.StatusOK, map[string]string{})
+	}
+	s := start(t, apitest.Options{HTTP: httpapi.Config{AtOnce: 1, Timeout: 2 * time.Second}, App: tenantry.Config{Routes: []route.Operation{own(handle)}}})
+	r := apitest.Request{Token: s.Token("user@alpha"), Method: "POST", Path: "/api/own", Slow: true}
+	first := make(chan error, 1)
+	go func() {
+		_, err := s.Send(r)
+		first <- err
+	}()
+	<-entered
+	late := s.Do(t, r)
+	if want(t, late, 408, "timeout"); !strings.Contains(string(late.Body), "nothing was done") {
+		t.Errorf("the request whose turn did not come is told %s", late.Body)
+	}
+	close(open)
+	if err := <-first; err != nil {
+		t.Error(err)
+	}
+}
+
 func TestCompression(t *testing.T) {
 	s := start(t, apitest.Options{})
 	user := s.Token("user@alpha")
