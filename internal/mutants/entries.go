@@ -106,6 +106,13 @@ var inTenants = []mutant{
 		test: []string{"-run", "TestRevocations", "./internal/attacks"},
 	},
 	{
+		name: "a token of an issuer whose clock is ahead survives a revocation",
+		file: "auth/verifier.go",
+		old:  "\t\tc.issuedAt = now\n",
+		new:  "",
+		test: []string{"-run", "TestRevocations/dated_ahead", "./internal/attacks"},
+	},
+	{
 		name: "support access outlives who acts",
 		file: "members/revocation.go",
 		old:  `yes, err = r.revoked(ctx, act.Issuer, act.Subject, p.IssuedAt())`,
