@@ -167,6 +167,10 @@ func (c *Call) Scope() scope.Scope { return c.Grant.Scope }
 // Path returns a path parameter, decoded once.
 func (c *Call) Path(name string) string { return c.request.PathValue(name) }
 
+// Nameable reports whether a path can name text in a segment: . and .. are directions to whoever stands between, however they are
+// written. What gets such a name could never be read, changed or removed by it.
+func Nameable(text string) bool { return text != "." && text != ".." }
+
 // URL returns the path of the request, escaped as it was sent.
 func (c *Call) URL() string { return c.request.URL.EscapedPath() }
 

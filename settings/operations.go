@@ -118,7 +118,7 @@ func (rs *Routes) resolve(ctx context.Context, c *route.Call) (route.Answer, err
 	who := caller(c)
 	switch id := c.Query("userId"); {
 	case id != "" && !validUser(id):
-		return route.Answer{}, fault.Invalid("settings.resolve", fault.Field{Field: "userId", Problem: "is 1 to 255 bytes of printable UTF-8 without #"})
+		return route.Answer{}, fault.Invalid("settings.resolve", fault.Field{Field: "userId", Problem: "is 1 to 255 bytes of printable UTF-8 without #, not . or .."})
 	case id != "" && id != who.UserID:
 		who = Caller{UserID: id, Role: c.Query("role")}
 	case c.Query("role") != "":
