@@ -113,7 +113,8 @@ func (p *Principal) Epoch() string { return p.epoch }
 // built-in issuer makes one.
 func (p *Principal) Act() (actor Act, ok bool) { return p.act, p.act != Act{} }
 
-// IssuedAt returns when the token was issued. It is never zero.
+// IssuedAt returns when the token was issued: by its iat, or when it was first seen where that was earlier, since an issuer's clock may be
+// ahead. It is never zero.
 func (p *Principal) IssuedAt() time.Time { return p.issuedAt }
 
 // ExpiresAt returns when the token expires, without leeway.

@@ -38,6 +38,15 @@ func TestPrincipal(t *testing.T) {
 	}
 }
 
+// An issuer's clock may be ahead, but no token was issued after it was seen.
+func TestIssuedAt(t *testing.T) {
+	for ahead, want := range map[int64]time.Time{-10: start.Add(-10 * time.Second), 0: start, 30: start, 60: start} {
+		if got := admit(t, verifier(t, nil), token(nil, object{"iat": start.Unix() + ahead})).IssuedAt(); !got.Equal(want) {
+			t.Errorf("a token that is dated %d s ahead was issued at %v, want %v", ahead, got, want)
+		}
+	}
+}
+
 func TestUserCode(t *testing.T) {
 	v := verifier(t, nil)
 	for _, c := range []struct {

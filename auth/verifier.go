@@ -251,6 +251,9 @@ func (v *Verifier) verify(ctx context.Context, token string, now time.Time) (*ve
 	if reason := c.check(iss.audience, now, v.cfg.Leeway); reason != "" {
 		return nil, refuse(reason)
 	}
+	if c.issuedAt.After(now) { // its issuer's clock is ahead, by the leeway at most; it was issued by now
+		c.issuedAt = now
+	}
 	origin := iss
 	if c.origin != "" {
 		if origin = v.issuers[c.origin]; origin == nil {

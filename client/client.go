@@ -88,7 +88,7 @@ func (c *Client) Ready(ctx context.Context) error {
 type Answer struct {
 	Status    int
 	JSON      jsontext.Value // the body, or the item, as it was sent
-	Position  string         // of the command in the change feed; "" for none
+	Position  string         // X-Tenantry-Position, to be sent back as it came; "" for none
 	Location  string         // "" for none
 	RequestID string
 }

@@ -87,6 +87,7 @@ type SystemReport struct {
 	Growth     []DayCount    `json:"growth"`
 
 	Totals    []TypeCount `json:"totals"`
+	Place     string      `json:"position"` // in the change feed, which all of this is of
 	AppliedAt time.Time   `json:"appliedAt"`
 	Freshness []Freshness `json:"freshness"`
 

@@ -203,7 +203,7 @@ func Async() Option { return async }
 func Live() Option { return func(o *options) { o.existing, o.live = true, true } }
 
 // AtVersion makes a publish that takes whatever version is current fail with fault.VersionConflict unless that is n, which
-// is at least 1.
+// is at least 1. Of what Together changes, it is the first record's.
 func AtVersion(n int64) Option { return func(o *options) { o.at = n } }
 
 // Beside makes a publish keep what plan returns in the command's own commit. Where a condition of these writes does not hold, plan is called

@@ -53,6 +53,9 @@ func (s *Service) Together(ctx context.Context, sc scope.Scope, plan func(contex
 				return res, err
 			}
 		}
+		if err == nil && o.at > 0 {
+			err = checkVersion(o.at, p.Steps[0].Current)
+		}
 		if err != nil {
 			return Result{}, err
 		}

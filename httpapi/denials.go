@@ -13,7 +13,8 @@ import (
 	"github.com/tenantry/tenantry/fault"
 )
 
-// Limits of the lines that one source may cause: what goes beyond is counted, and the count is part of the next line.
+// Limits of the lines that one source may cause, a user or, where nobody is known, an address: what goes beyond is counted, and the count is
+// part of the next line. So nobody hides what others try behind one load balancer.
 const (
 	denialsPerSecond = 50
 	denialsAtOnce    = 500
@@ -26,7 +27,7 @@ type denials struct {
 	now func() time.Time
 
 	mu      sync.Mutex
-	sources map[string]*source
+	sources map[shareKey]*source
 }
 
 type source struct {
@@ -36,13 +37,17 @@ type source struct {
 }
 
 func newDenials(log *slog.Logger, now func() time.Time) *denials {
-	return &denials{log: log, now: now, sources: map[string]*source{}}
+	return &denials{log: log, now: now, sources: map[shareKey]*source{}}
 }
 
 // keep writes the line of one denied attempt.
 func (d *denials) keep(r *http.Request, c *call, err error) {
 	st := stateOf(r)
-	suppressed, ok := d.take(st.sourceIP)
+	of := shareKey{source: st.sourceIP}
+	if p := c.Principal; p != nil {
+		of = shareKey{issuer: p.Issuer(), user: p.Subject()}
+	}
+	suppressed, ok := d.take(of)
 	if !ok {
 		return
 	}
@@ -60,17 +65,17 @@ func (d *denials) keep(r *http.Request, c *call, err error) {
 }
 
 // take takes one line from a source's allowance, and returns how many were suppressed before it.
-func (d *denials) take(ip string) (suppressed int, ok bool) {
+func (d *denials) take(of shareKey) (suppressed int, ok bool) {
 	now := d.now()
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	s := d.sources[ip]
+	s := d.sources[of]
 	if s == nil {
 		if len(d.sources) >= maxSources {
 			clear(d.sources)
 		}
 		s = &source{allowance: denialsAtOnce, last: now}
-		d.sources[ip] = s
+		d.sources[of] = s
 	}
 	s.allowance = min(denialsAtOnce, s.allowance+now.Sub(s.last).Seconds()*denialsPerSecond)
 	s.last = now

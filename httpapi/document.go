@@ -127,7 +127,7 @@ func parameters(op route.Operation) []*huma.Param {
 		header("Idempotency-Key", "1 to 255 printable ASCII characters; the operation happens once under it")
 	}
 	if op.Follows {
-		header(positionHeader, "a position that a command returned: the answer has everything up to it, or is 503 behind")
+		header(positionHeader, "the position of an earlier answer: this one has everything up to it, or is 503 behind")
 	}
 	if op.Streams {
 		header("Last-Event-ID", "the ID of the last event that was seen: the stream goes on behind it")
@@ -164,7 +164,7 @@ func responses(registry huma.Registry, op route.Operation, problem *huma.Schema)
 			text := &huma.Schema{Type: huma.TypeString}
 			response.Headers = map[string]*huma.Param{"ETag": {Description: "the record's version, quoted", Schema: text}}
 			if op.Method != http.MethodGet {
-				response.Headers[positionHeader] = &huma.Param{Description: "the place in the change feed", Schema: text}
+				response.Headers[positionHeader] = &huma.Param{Description: "the place in the change feed, sealed: it is sent back as it came", Schema: text}
 			}
 		}
 		out[strconv.Itoa(status)] = response

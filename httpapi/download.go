@@ -13,7 +13,7 @@ func download(w http.ResponseWriter, r *http.Request, a route.Answer) {
 	header.Set("Content-Type", a.Download.Type)
 	header.Set("Content-Disposition", mime.FormatMediaType("attachment", map[string]string{"filename": a.Download.Name}))
 	if a.Position != "" {
-		header.Set("X-Tenantry-Position", string(a.Position))
+		header.Set(positionHeader, string(a.Position))
 	}
 	w.WriteHeader(a.Status)
 	if r.Method == http.MethodHead {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -141,6 +142,46 @@ func TestEventsEnd(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A stream that is silent has no deadline: an HTTP/2 server ends one whose deadline for writing passes, also where nothing is to be written.
+func TestSilentEvents(t *testing.T) {
+	s := apitest.Start(t, world())
+	ctx, leave := context.WithCancel(t.Context())
+	r := httptest.NewRequestWithContext(ctx, "GET", "/api/events", nil)
+	r.Header.Set("Authorization", "Bearer "+s.Token("user@alpha"))
+	c, ended := &wire{http.Header{}, make(chan string, 100)}, make(chan struct{})
+	go func() {
+		defer close(ended)
+		s.Handler.ServeHTTP(c, r)
+	}()
+	for _, want := range []string{"a deadline", "written", "flushed", "no deadline"} {
+		if got := <-c.calls; got != want {
+			t.Errorf("%s, want %s", got, want)
+		}
+	}
+	leave()
+	<-ended
+}
+
+// wire is a client's end of a connection, which says what is done with it.
+type wire struct {
+	header http.Header
+	calls  chan string
+}
+
+func (w *wire) Header() http.Header             { return w.header }
+func (w *wire) WriteHeader(int)                 {}
+func (w *wire) SetReadDeadline(time.Time) error { return nil }
+func (w *wire) Write(text []byte) (int, error)  { w.calls <- "written"; return len(text), nil }
+func (w *wire) FlushError() error               { w.calls <- "flushed"; return nil }
+func (w *wire) SetWriteDeadline(t time.Time) error {
+	if t.IsZero() {
+		w.calls <- "no deadline"
+	} else {
+		w.calls <- "a deadline"
+	}
+	return nil
 }
 
 // A server that shuts down ends its streams at once, and says so.

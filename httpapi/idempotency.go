@@ -88,7 +88,7 @@ func (h *Handler) once(w http.ResponseWriter, r *http.Request, op *route.Operati
 		h.replay(w, r, kept)
 		return
 	}
-	a, err := op.Handle(r.Context(), &c.Call)
+	a, err := h.handle(r.Context(), op, c)
 	if err != nil {
 		h.keepRefusal(r, receipt, err)
 		h.refuse(w, r, c, err)
@@ -115,7 +115,7 @@ func (h *Handler) unseal(id string, sealed []byte) (string, error) {
 	return string(body), nil
 }
 
-// newSealer returns what encrypts confidential answers.
+// newSealer returns what encrypts confidential answers, or positions.
 func newSealer(key []byte) (cipher.AEAD, error) {
 	block, err := aes.NewCipher(key)
 	if err != nil {

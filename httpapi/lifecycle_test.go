@@ -171,6 +171,9 @@ func TestDenialsAreHeldBack(t *testing.T) {
 	if n := len(s.Log.Lines("access denied")); n != 500 {
 		t.Errorf("%d lines; a source may cause 500 at once", n)
 	}
+	for _, user := range []string{"user@alpha", "user@bravo"} { // from the same address, whose lines are used up
+		want(t, s.Do(t, apitest.Request{Token: s.Token(user), Method: "GET", Path: "/api/admin/audit"}), 403, "role_required")
+	}
 }
 
 func TestGracefulShutdown(t *testing.T) {

@@ -20,8 +20,10 @@ import (
 	"github.com/klauspost/compress/zstd"
 
 	"github.com/tenantry/tenantry"
+	"github.com/tenantry/tenantry/entity"
 	"github.com/tenantry/tenantry/httpapi"
 	"github.com/tenantry/tenantry/internal/apitest"
+	"github.com/tenantry/tenantry/record"
 	"github.com/tenantry/tenantry/route"
 )
 
@@ -183,7 +185,11 @@ func TestRateLimit(t *testing.T) {
 			want(t, a, 429, "rate_limited")
 			var p struct{ Limit string }
 			a.Decode(t, &p)
-			if seconds, err := strconv.Atoi(a.Header.Get("Retry-After")); err != nil || seconds < 1 || p.Limit != "tenant" {
+			whose := "tenant"
+			if user == "system_admin" {
+				whose = "operators"
+			}
+			if seconds, err := strconv.Atoi(a.Header.Get("Retry-After")); err != nil || seconds < 1 || p.Limit != whose {
 				t.Errorf("Retry-After %q, limit %q", a.Header.Get("Retry-After"), p.Limit)
 			}
 		}
@@ -203,26 +209,48 @@ func TestRateLimit(t *testing.T) {
 	want(t, s.Do(t, apitest.Request{Method: "GET", Path: "/healthz"}), 200, "")
 }
 
-// Callers who act in no tenant have the share of where they call from, and cost no tenant anything.
+// Callers who act in no tenant have a share of their own, and where nobody is known yet that of where they call from: many come from one
+// address, that of a load balancer. They cost no tenant anything.
 func TestRateLimitWithoutTenant(t *testing.T) {
-	s := start(t, apitest.Options{HTTP: httpapi.Config{RateLimit: 20}})
-	limited, began := 0, time.Now()
-	for range 60 {
-		a := s.Do(t, apitest.Request{Method: "POST", Path: "/api/auth/refresh", Body: `{"refreshToken":"x"}`})
-		if a.Status == 401 {
-			continue
-		}
-		limited++
-		want(t, a, 429, "rate_limited")
-		var p struct{ Limit string }
-		if a.Decode(t, &p); p.Limit != "source" {
-			t.Errorf("the limit is the %s's", p.Limit)
-		}
+	shared := []entity.Type{{Name: record.MustEntityType("TEMPLATE"), Shared: true}}
+	s := start(t, apitest.Options{HTTP: httpapi.Config{RateLimit: 20}, App: tenantry.Config{Entities: shared}})
+	me := func(sub string) apitest.Request {
+		return apitest.Request{Token: s.IdP.Token(sub, apitest.Claims{"custom:roles": "[]"}), Method: "GET", Path: "/api/me"}
 	}
-	if most := 20 + 1 + int(20*time.Since(began).Seconds()); limited < 60-most {
-		t.Errorf("%d of 60 were limited, want all but %d", limited, most)
+	inCommon := func(sub string) apitest.Request {
+		r := me(sub)
+		r.Path, r.Header = "/api/common/TEMPLATE", []string{"X-Tenant-Code", "common"}
+		return r
 	}
-	want(t, s.Do(t, apitest.Request{Token: s.Token("user@alpha"), Method: "GET", Path: products}), 200, "")
+	for _, c := range []struct {
+		whose   string
+		request apitest.Request
+		status  int
+	}{
+		{"source", apitest.Request{Method: "POST", Path: "/api/auth/refresh", Body: `{"refreshToken":"x"}`}, 401},
+		{"user", me("ann"), 200},
+		{"user", inCommon("cyd"), 200},
+	} {
+		limited, began := 0, time.Now()
+		for range 60 {
+			a := s.Do(t, c.request)
+			if a.Status == c.status {
+				continue
+			}
+			limited++
+			want(t, a, 429, "rate_limited")
+			var p struct{ Limit string }
+			if a.Decode(t, &p); p.Limit != c.whose {
+				t.Errorf("the limit is the %s's, want the %s's", p.Limit, c.whose)
+			}
+		}
+		if most := 20 + 1 + int(20*time.Since(began).Seconds()); limited < 60-most {
+			t.Errorf("%d of 60 of a %s were limited, want all but %d", limited, c.whose, most)
+		}
+		want(t, s.Do(t, me("ben")), 200, "")
+		want(t, s.Do(t, inCommon("ben")), 200, "")
+		want(t, s.Do(t, apitest.Request{Token: s.Token("user@alpha"), Method: "GET", Path: products}), 200, "")
+	}
 }
 
 // TestShares has a tenant send more than is served at a time: what is beyond waits, what is beyond that is refused, and nobody else notices.
@@ -277,6 +305,32 @@ func TestShares(t *testing.T) {
 		want(t, <-answers, 200, "")
 	}
 	want(t, send("user@alpha"), 200, "")
+}
+
+// TestLateTurn has a request wait for its turn until its time is over: it is told that nothing was done, which nobody knows of one that was begun.
+func TestLateTurn(t *testing.T) {
+	entered, open := make(chan struct{}, 1), make(chan struct{})
+	handle := func(context.Context, *route.Call) (route.Answer, error) {
+		entered <- struct{}{}
+		<-open
+		return route.JSON(http.StatusOK, map[string]string{})
+	}
+	s := start(t, apitest.Options{HTTP: httpapi.Config{AtOnce: 1, Timeout: 2 * time.Second}, App: tenantry.Config{Routes: []route.Operation{own(handle)}}})
+	r := apitest.Request{Token: s.Token("user@alpha"), Method: "POST", Path: "/api/own", Slow: true}
+	first := make(chan error, 1)
+	go func() {
+		_, err := s.Send(r)
+		first <- err
+	}()
+	<-entered
+	late := s.Do(t, r)
+	if want(t, late, 408, "timeout"); !strings.Contains(string(late.Body), "nothing was done") {
+		t.Errorf("the request whose turn did not come is told %s", late.Body)
+	}
+	close(open)
+	if err := <-first; err != nil {
+		t.Error(err)
+	}
 }
 
 func TestCompression(t *testing.T) {

@@ -10,7 +10,6 @@ import (
 	"github.com/tenantry/tenantry/fault"
 	"github.com/tenantry/tenantry/guard"
 	"github.com/tenantry/tenantry/route"
-	"github.com/tenantry/tenantry/storage/driver"
 	"github.com/tenantry/tenantry/tenant"
 )
 
@@ -28,7 +27,7 @@ func (h *Handler) operation(op *route.Operation) http.HandlerFunc {
 		}
 		st.tenant = c.tenant()
 		st.line.Set(c.ask.Actor, st.tenant)
-		share, err := h.limits.take(st.tenant, c.Grant.Crosses(), st.sourceIP)
+		share, err := h.limits.take(shareOf(c, st.sourceIP))
 		if err != nil {
 			h.fail(w, r, err)
 			return
@@ -50,7 +49,7 @@ func (h *Handler) operation(op *route.Operation) http.HandlerFunc {
 			h.once(w, r, op, c)
 			return
 		}
-		a, err := op.Handle(r.Context(), &c.Call)
+		a, err := h.handle(r.Context(), op, c)
 		if err != nil {
 			h.refuse(w, r, c, err)
 			return
@@ -65,18 +64,6 @@ func (h *Handler) operation(op *route.Operation) http.HandlerFunc {
 		}
 		h.reply(w, r, a)
 	}
-}
-
-// positionHeader says where in the change feed a command stands, and, with a read, up to where it waits for the read model.
-const positionHeader = "X-Tenantry-Position"
-
-// follow waits until what an operation reads has come to the position that the request names.
-func (h *Handler) follow(r *http.Request, op *route.Operation, c *call) error {
-	values := r.Header[positionHeader]
-	if !op.Follows || len(values) == 0 {
-		return nil
-	}
-	return h.app.Reach(r.Context(), c.Grant.Scope.Tenant(), driver.Position(values[0]))
 }
 
 // call is a request on its way through the checks.

@@ -69,7 +69,7 @@ func TestPosition(t *testing.T) {
 			t.Fatalf("after %s: %v; want %s", at, read, want)
 		}
 	}
-	for _, bad := range []string{"x", "0", "00", "-1", "99999999", ""} {
+	for _, bad := range []string{"x", "0", "00", "-1", "1", "99999999", ""} {
 		if a := s.Do(t, apitest.Request{Token: s.Token("user@alpha"), Method: "GET", Path: "/api/count", Header: []string{placeHeader, bad}}); a.Status != 400 || a.Code() != "invalid_cursor" {
 			t.Errorf("position %q: %v", bad, a)
 		}

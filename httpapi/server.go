@@ -66,8 +66,10 @@ type Handler struct {
 	running  running
 	ending   context.Context // done when the server shuts down: streams end then
 	end      context.CancelFunc
-	sealer   cipher.AEAD // of confidential answers
 	outer    http.Handler
+
+	sealer    cipher.AEAD // of confidential answers
+	positions cipher.AEAD // seals places in the change feed
 }
 
 // New returns the Handler of an application. It fails with fault.InvalidRequest, naming the operation, where one has no policy, no
@@ -94,9 +96,11 @@ func New(app *tenantry.App, cfg Config) (*Handler, error) {
 		h.metrics.registry.MustRegister(readModelMetrics{keeper})
 	}
 	h.ending, h.end = context.WithCancel(context.Background())
-	var err error
-	if h.sealer, err = newSealer(app.Keyring().Secret("kept answers")); err != nil {
-		return nil, fault.Wrap(err, fault.Internal, "httpapi.New", "encryption can't be set up")
+	for of, aead := range map[string]*cipher.AEAD{"kept answers": &h.sealer, "positions": &h.positions} {
+		var err error
+		if *aead, err = newSealer(app.Keyring().Secret(of)); err != nil {
+			return nil, fault.Wrap(err, fault.Internal, "httpapi.New", "encryption can't be set up")
+		}
 	}
 	ops := app.Operations()
 	if err := check(ops); err != nil {

@@ -129,4 +129,7 @@ func (e *eventWriter) send(text []byte) {
 	if e.err == nil {
 		e.err = e.control.Flush()
 	}
+	if e.err == nil { // HTTP/2 ends a stream whose deadline passes, also where nothing is being written
+		e.err = e.control.SetWriteDeadline(time.Time{})
+	}
 }

@@ -74,9 +74,10 @@ func answer(status int, v any, err error) (route.Answer, error) {
 	return route.JSON(status, v)
 }
 
+// changed returns the answer of a change. Only If-Match names a version here.
 func changed(status int, m Membership, res command.Result, err error) (route.Answer, error) {
 	if err != nil {
-		return route.Answer{}, err
+		return route.Answer{}, route.Precondition(err, true)
 	}
 	a, err := route.JSON(status, Changed{Membership: m, Changed: res.Changed})
 	a.Version, a.Position = m.Version, res.Position

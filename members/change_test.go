@@ -63,6 +63,15 @@ func TestMembership(t *testing.T) {
 	if err != nil || !res.Changed || m.Role != "user" || m.IsDefault || m.UserID != "sub-1" || m.Version != 2 {
 		t.Errorf("a change: %+v %v %v", m, res, err)
 	}
+	_, _, err = s.Update(ctx, alpha, "ann", members.Update{Role: pointer("clerk")}, command.AtVersion(1))
+	refused(t, "a former version", err, fault.VersionConflict)
+	_, _, err = s.Update(ctx, alpha, "ann", members.Update{}, command.AtVersion(1))
+	refused(t, "a former version, to which nothing would change", err, fault.VersionConflict)
+	_, _, err = s.Remove(ctx, alpha, "ann", command.AtVersion(3))
+	refused(t, "a version that is still to come", err, fault.VersionConflict)
+	if m, _, err = s.Update(ctx, alpha, "ann", members.Update{Role: pointer("user")}, command.AtVersion(2)); err != nil || m.Version != 2 {
+		t.Errorf("the current version: %+v %v", m, err)
+	}
 	_, _, err = s.Update(ctx, w.Scope("bravo"), "ann", members.Update{Role: pointer("user")})
 	refused(t, "another tenant's member", err, fault.NotFound)
 	_, _, err = s.Remove(ctx, w.Scope("bravo"), "ann")

@@ -22,6 +22,7 @@ import (
 	"github.com/tenantry/tenantry/guard"
 	"github.com/tenantry/tenantry/internal/scope"
 	"github.com/tenantry/tenantry/record"
+	"github.com/tenantry/tenantry/route"
 	"github.com/tenantry/tenantry/storage"
 	"github.com/tenantry/tenantry/tenant"
 )
@@ -147,8 +148,12 @@ func keyOf(in scope.Scope, code tenant.Code, userCode string) (record.Key, error
 		problem = err.Error() + "; it is 1 to 255 bytes of printable UTF-8"
 	}
 	key, err := record.NewKey(in, EntityType(), code.String()+record.Separator+userCode)
-	if problem == "" && err != nil {
+	switch {
+	case problem != "":
+	case err != nil:
 		problem = "can't be part of a key: it doesn't end in @ and digits"
+	case !route.Nameable(userCode):
+		problem = "is . or .., which no path can name"
 	}
 	if problem != "" {
 		return record.Key{}, fault.Invalid("members", fault.Field{Field: "userCode", Problem: problem})
@@ -250,7 +255,7 @@ type Update struct {
 }
 
 // Update changes a membership of the scope's tenant. It fails with fault.NotFound for nobody's, fault.LastAdmin where the tenant would have no
-// admin left, and fault.ValidationFailed.
+// admin left, fault.VersionConflict where command.AtVersion asks for another version, and fault.ValidationFailed.
 func (s *Service) Update(ctx context.Context, sc scope.Scope, userCode string, in Update, opts ...command.Option) (Membership, command.Result, error) {
 	role := ""
 	if in.Role != nil {

@@ -101,11 +101,11 @@ func (rs *Routes) Operations() []route.Operation {
 			Policy: guard.Policy{Reach: guard.Self}, Answers: map[int]any{200: Me{}}, Handle: rs.me},
 		{ID: "listMembers", Method: "GET", Path: users, Summary: "List a tenant's members by user code", Policy: readers, Query: paged,
 			Answers: map[int]any{200: List{}}, Errors: []fault.Code{fault.NotFound, fault.InvalidCursor}, Handle: rs.list},
-		{ID: "addMember", Method: "POST", Path: users, Summary: "Make a user a member of a tenant", Policy: managers, Body: AddBody{},
+		{ID: "addMember", Method: "POST", Path: users, Summary: "Make a user a member of a tenant", Policy: managers, Body: AddBody{}, Versioned: true,
 			Answers: map[int]any{201: Changed{}}, Errors: append([]fault.Code{fault.AlreadyExists}, changes...), Handle: rs.add},
-		{ID: "updateMember", Method: "PATCH", Path: one, Summary: "Change a member's role, or the user's default tenant", Policy: managers, Body: UpdateBody{},
+		{ID: "updateMember", Method: "PATCH", Path: one, Summary: "Change a member's role, or the user's default tenant", Policy: managers, Body: UpdateBody{}, Versioned: true,
 			Answers: map[int]any{200: Changed{}}, Errors: changes, Handle: rs.update},
-		{ID: "removeMember", Method: "DELETE", Path: one, Summary: "End a membership, for tokens already issued too", Policy: managers,
+		{ID: "removeMember", Method: "DELETE", Path: one, Summary: "End a membership, for tokens already issued too", Policy: managers, Versioned: true,
 			Answers: map[int]any{200: Changed{}}, Errors: changes, Handle: rs.remove},
 		{ID: "listTenantsOfUser", Method: "GET", Path: "/api/users/{userCode}/tenants", Summary: "List the tenants of a user", Policy: own,
 			Answers: map[int]any{200: List{}}, Precheck: onlyOneself, Handle: rs.tenantsOf},
@@ -166,7 +166,11 @@ func (rs *Routes) update(ctx context.Context, c *route.Call) (route.Answer, erro
 	if err := readBody(c, &b, &b.Mentions); err != nil {
 		return route.Answer{}, err
 	}
-	m, res, err := rs.Members.Update(ctx, c.Scope(), c.Path("userCode"), Update{Role: b.Role, IsDefault: b.IsDefault}, c.Idempotent("")...)
+	opts, err := c.Changing()
+	if err != nil {
+		return route.Answer{}, err
+	}
+	m, res, err := rs.Members.Update(ctx, c.Scope(), c.Path("userCode"), Update{Role: b.Role, IsDefault: b.IsDefault}, opts...)
 	return changed(http.StatusOK, m, res, err)
 }
 
@@ -175,7 +179,11 @@ func (rs *Routes) remove(ctx context.Context, c *route.Call) (route.Answer, erro
 	if err := readBody(c, &b, &b); err != nil {
 		return route.Answer{}, err
 	}
-	m, res, err := rs.Members.Remove(ctx, c.Scope(), c.Path("userCode"), c.Idempotent("")...)
+	opts, err := c.Changing()
+	if err != nil {
+		return route.Answer{}, err
+	}
+	m, res, err := rs.Members.Remove(ctx, c.Scope(), c.Path("userCode"), opts...)
 	return changed(http.StatusOK, m, res, err)
 }
 

@@ -38,8 +38,8 @@ type Revocation struct {
 	RevokedAt record.Time `json:"revokedAt"`
 }
 
-// Revoke ends tokens: at once on this node, within 1 second on every other. Tokens that a subject gets later are good.
-// It fails with fault.ValidationFailed.
+// Revoke ends tokens: at once on this node, within 1 second on every other. Tokens that a subject gets later are good, and so are those, not yet
+// seen on a node, that an issuer whose clock is ahead, by the leeway at most, has dated so. It fails with fault.ValidationFailed.
 func (s *Service) Revoke(ctx context.Context, sys scope.System, in Revoke, opts ...command.Option) (Revocation, error) {
 	var problems []fault.Field
 	if err := record.CheckText(in.Issuer, 255); err != nil {

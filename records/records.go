@@ -221,6 +221,9 @@ func (rs *Routes) newInput(c *route.Call, b body) (command.Input, error) {
 	if sk == "" {
 		sk = record.NewID()
 	}
+	if !route.Nameable(sk) {
+		return command.Input{}, fault.Invalid("records", fault.Field{Field: "sk", Problem: "is . or .., which no path can name; choose another"})
+	}
 	key, err := p.Key(sk)
 	if err != nil {
 		return command.Input{}, err

@@ -152,7 +152,7 @@ type Tenant struct {
 	Orders     int64       `json:"orders"`
 	Users      int64       `json:"users" doc:"memberships that have not ended"`
 	Totals     []Total     `json:"totals" doc:"of each entity type, ordered by it"`
-	Position   string      `json:"position" doc:"the place in the change feed that all of this is of"`
+	Position   string      `json:"-"` // the place in the change feed that all of this is of; its number would tell a tenant how much all write
 	AppliedAt  record.Time `json:"appliedAt,omitzero" doc:"when the tenant's last command was counted"`
 	LagMillis  int64       `json:"lagMillis" doc:"how long after it was published that was"`
 }

@@ -167,6 +167,10 @@ func (c *Call) Scope() scope.Scope { return c.Grant.Scope }
 // Path returns a path parameter, decoded once.
 func (c *Call) Path(name string) string { return c.request.PathValue(name) }
 
+// Nameable reports whether a path can name text in a segment: . and .. are directions to whoever stands between, however they are
+// written. What gets such a name could never be read, changed or removed by it.
+func Nameable(text string) bool { return text != "." && text != ".." }
+
 // URL returns the path of the request, escaped as it was sent.
 func (c *Call) URL() string { return c.request.URL.EscapedPath() }
 
@@ -217,6 +221,17 @@ func (c *Call) Idempotent(part string) []command.Option {
 		return nil
 	}
 	return []command.Option{command.WithReceipt(c.Receipt(part))}
+}
+
+// Changing returns the options of a change of one record: it happens once under an Idempotency-Key, and to the version that If-Match
+// names. It fails as IfMatch does.
+func (c *Call) Changing() ([]command.Option, error) {
+	opts := c.Idempotent("")
+	version, sent, err := c.IfMatch()
+	if sent {
+		opts = append(opts, command.AtVersion(version))
+	}
+	return opts, err
 }
 
 // Receipt returns the receipt under which the call's Idempotency-Key is kept.

@@ -8,6 +8,7 @@ import (
 	"github.com/tenantry/tenantry/fault"
 	"github.com/tenantry/tenantry/internal/scope"
 	"github.com/tenantry/tenantry/record"
+	"github.com/tenantry/tenantry/route"
 	"github.com/tenantry/tenantry/tenant"
 )
 
@@ -86,23 +87,23 @@ func (r Ref) check() (problems []fault.Field) {
 	default:
 		problems = append(problems, fault.Field{Field: "level", Problem: "is common, tenant, group or user"})
 	}
-	if group != (r.GroupID != "") || group && record.CheckText(r.GroupID, maxOwner) != nil {
-		problems = append(problems, fault.Field{Field: "groupId", Problem: "is 1 to 255 bytes of printable UTF-8 with the level group, and left out with others"})
+	if group != (r.GroupID != "") || group && (record.CheckText(r.GroupID, maxOwner) != nil || !route.Nameable(r.GroupID)) {
+		problems = append(problems, fault.Field{Field: "groupId", Problem: "is 1 to 255 bytes of printable UTF-8, not . or .., with the level group, and left out with others"})
 	}
 	if user != (r.UserID != "") || user && !validUser(r.UserID) {
-		problems = append(problems, fault.Field{Field: "userId", Problem: "is 1 to 255 bytes of printable UTF-8 without # with the level user, and left out with others"})
+		problems = append(problems, fault.Field{Field: "userId", Problem: "is 1 to 255 bytes of printable UTF-8 without #, not . or .., with the level user, and left out with others"})
 	}
 	return problems
 }
 
 func validUser(id string) bool {
-	return record.CheckText(id, maxOwner) == nil && !strings.Contains(id, record.Separator)
+	return record.CheckText(id, maxOwner) == nil && !strings.Contains(id, record.Separator) && route.Nameable(id)
 }
 
-const codeForm = "is 1 to 200 bytes of printable UTF-8 without #, and doesn't end in @ and digits"
+const codeForm = "is 1 to 200 bytes of printable UTF-8 without #, not . or .., and doesn't end in @ and digits"
 
 func checkCode(code string) string {
-	if len(code) > MaxCode || strings.Contains(code, record.Separator) || record.CheckSortKey(code) != nil {
+	if len(code) > MaxCode || strings.Contains(code, record.Separator) || record.CheckSortKey(code) != nil || !route.Nameable(code) {
 		return codeForm
 	}
 	return ""

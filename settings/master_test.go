@@ -283,8 +283,9 @@ func TestBulk(t *testing.T) {
 	if got := w.resolve(w.acme, "b", settings.Caller{}); got != "tenant{}" {
 		t.Errorf("what there was is %s", got)
 	}
-	_, err = w.CreateAll(t.Context(), w.acme, []settings.NewSetting{{Ref: ofTenant("x"), Value: v}, {Ref: ofTenant("y#")}, {Ref: ofTenant("x"), Value: v}}, nil)
-	if got, want := fields(t, err), []string{"[1].name", "[1].settingValue", "[1].code", "[2]"}; !slices.Equal(got, want) {
+	_, err = w.CreateAll(t.Context(), w.acme, []settings.NewSetting{{Ref: ofTenant("x"), Value: v}, {Ref: ofTenant("y#")}, {Ref: ofTenant("x"), Value: v},
+		{Ref: ofTenant(".."), Value: v}, {Ref: ofGroup(".", "z"), Value: v}, {Ref: ofUser("..", "z"), Value: v}}, nil)
+	if got, want := fields(t, err), []string{"[1].name", "[1].settingValue", "[1].code", "[2]", "[3].code", "[4].groupId", "[5].userId"}; !slices.Equal(got, want) {
 		t.Errorf("a bulk that can't be names %v; want %v", got, want)
 	}
 	if got := w.resolve(w.acme, "x", settings.Caller{}); got != "not_found" {

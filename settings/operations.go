@@ -103,7 +103,7 @@ func (rs *Routes) update(ctx context.Context, c *route.Call) (route.Answer, erro
 	if err != nil {
 		return route.Answer{}, err
 	}
-	opts, err := changing(c)
+	opts, err := c.Changing()
 	if err != nil {
 		return route.Answer{}, err
 	}
@@ -114,22 +114,11 @@ func (rs *Routes) update(ctx context.Context, c *route.Call) (route.Answer, erro
 	return route.Answer{Status: http.StatusOK, JSON: settings.JSON, Version: settings.Version, Position: res.Position}, nil
 }
 
-// changing returns the options of a change of one record: it happens once under an Idempotency-Key, and to the version that If-Match
-// names.
-func changing(c *route.Call) ([]command.Option, error) {
-	opts := c.Idempotent("")
-	version, sent, err := c.IfMatch()
-	if sent {
-		opts = append(opts, command.AtVersion(version))
-	}
-	return opts, err
-}
-
 func (rs *Routes) resolve(ctx context.Context, c *route.Call) (route.Answer, error) {
 	who := caller(c)
 	switch id := c.Query("userId"); {
 	case id != "" && !validUser(id):
-		return route.Answer{}, fault.Invalid("settings.resolve", fault.Field{Field: "userId", Problem: "is 1 to 255 bytes of printable UTF-8 without #"})
+		return route.Answer{}, fault.Invalid("settings.resolve", fault.Field{Field: "userId", Problem: "is 1 to 255 bytes of printable UTF-8 without #, not . or .."})
 	case id != "" && id != who.UserID:
 		who = Caller{UserID: id, Role: c.Query("role")}
 	case c.Query("role") != "":
@@ -251,7 +240,7 @@ func (rs *Routes) change(ctx context.Context, c *route.Call, b body, do func(sco
 	if err != nil {
 		return route.Answer{}, err
 	}
-	opts, err := changing(c)
+	opts, err := c.Changing()
 	if err != nil {
 		return route.Answer{}, err
 	}

@@ -111,17 +111,6 @@ func refOf(c *route.Call) (Ref, error) {
 	return ref, err
 }
 
-// changing returns the options of a change of one record that exists: it happens once under an Idempotency-Key, and to the
-// version that If-Match names.
-func changing(c *route.Call) ([]command.Option, error) {
-	opts := c.Idempotent("")
-	version, sent, err := c.IfMatch()
-	if sent {
-		opts = append(opts, command.AtVersion(version))
-	}
-	return opts, err
-}
-
 func (rs *Routes) createCommon(ctx context.Context, c *route.Call) (route.Answer, error) {
 	b, err := read(c)
 	if err != nil {
@@ -182,7 +171,7 @@ func (rs *Routes) update(ctx context.Context, c *route.Call) (route.Answer, erro
 	if err != nil {
 		return route.Answer{}, err
 	}
-	opts, err := changing(c)
+	opts, err := c.Changing()
 	if err != nil {
 		return route.Answer{}, err
 	}
@@ -202,7 +191,7 @@ func (rs *Routes) delete(ctx context.Context, c *route.Call) (route.Answer, erro
 	if err != nil {
 		return route.Answer{}, err
 	}
-	opts, err := changing(c)
+	opts, err := c.Changing()
 	if err != nil {
 		return route.Answer{}, err
 	}
@@ -223,7 +212,7 @@ func (rs *Routes) customize(ctx context.Context, c *route.Call) (route.Answer, e
 	if err != nil {
 		return route.Answer{}, err
 	}
-	opts, err := changing(c)
+	opts, err := c.Changing()
 	if err != nil {
 		return route.Answer{}, err
 	}

@@ -128,7 +128,7 @@ func (rs *Routes) update(ctx context.Context, c *route.Call) (route.Answer, erro
 	if err := read(c, &b, &b.Mentions); err != nil {
 		return route.Answer{}, err
 	}
-	opts, err := changing(c)
+	opts, err := c.Changing()
 	if err != nil {
 		return route.Answer{}, err
 	}
@@ -141,22 +141,12 @@ func (rs *Routes) delete(ctx context.Context, c *route.Call) (route.Answer, erro
 	if err := read(c, &b, &b); err != nil {
 		return route.Answer{}, err
 	}
-	opts, err := changing(c)
+	opts, err := c.Changing()
 	if err != nil {
 		return route.Answer{}, err
 	}
 	w, res, err := rs.Webhooks.Delete(ctx, c.Scope(), c.Path("webhookId"), opts...)
 	return changed(w, res, err)
-}
-
-// changing returns the options of a change: it happens once under an Idempotency-Key, and to the version that If-Match names.
-func changing(c *route.Call) ([]command.Option, error) {
-	opts := c.Idempotent("")
-	version, sent, err := c.IfMatch()
-	if sent {
-		opts = append(opts, command.AtVersion(version))
-	}
-	return opts, err
 }
 
 func changed(w Webhook, res command.Result, err error) (route.Answer, error) {

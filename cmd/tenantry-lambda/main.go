@@ -1,6 +1,6 @@
 // Command tenantry-lambda is the server as an AWS Lambda function over DynamoDB, for requests of an API Gateway HTTP API and batches of the
-// data tables' streams. It is configured by the environment variables of tenantry serve, TENANTRY_TABLE_PREFIX and TENANTRY_MASTER_KEY among
-// them, and TENANTRY_AUTHORIZER_CLAIMS; --help lists them all.
+// data tables' streams. It is configured by the environment variables of tenantry serve, TENANTRY_TABLE_PREFIX, TENANTRY_MASTER_KEY and
+// TENANTRY_TENANT_ROLE among them, and TENANTRY_AUTHORIZER_CLAIMS; --help lists them all. It keeps no read model: reports answer 503.
 //
 // For Lambda's runtime provided.al2023 it is built as bootstrap:
 //

@@ -37,6 +37,20 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
+// A function whose tenants' sessions can't be begun doesn't start: without the flag it would serve tenants with its own rights.
+func TestTenantRole(t *testing.T) {
+	program, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(t.Context(), program)
+	cmd.Env = append(os.Environ(), asFunction+"=1", "TENANTRY_TABLE_PREFIX=local-demo", "TENANTRY_DYNAMODB_ENDPOINT=http://127.0.0.1:1", "TENANTRY_TENANT_ROLE=shop-tenant")
+	said, err := cmd.CombinedOutput()
+	if cmd.ProcessState.ExitCode() != 2 || !strings.Contains(string(said), "--tenant-role: is a role's ARN") {
+		t.Errorf("the program ends with %v: %s", err, said)
+	}
+}
+
 // service is Lambda's runtime API: it hands the function one event at a time.
 type service struct {
 	events  chan []byte

@@ -191,8 +191,14 @@ func TestMemberRoutes(t *testing.T) {
 		for _, r := range []apitest.Request{with(patch(aa, "/api/settings", `{"currency":"USD"}`), "If-Match", `"99"`), with(put(aa, "/api/master-setting/tenant/theme", `{"name":"N","settingValue":{}}`), "If-Match", `"99"`)} {
 			a.wants(r, 412)
 		}
-		for _, match := range []string{"99", `W/"1"`, `"1", "2"`, `"-1"`, `"01"`, `"x"`} {
+		const um = "/api/tenants/alpha/users/um"
+		for _, match := range []string{"99", `W/"1"`, `"1", "2"`, `"-1"`, `"01"`, `"x"`, `"99"`} {
 			a.wants(with(patch(aa, "/api/settings", `{"currency":"USD"}`), "If-Match", match), 400, 412)
+			a.wants(with(patch(aa, um, `{"role":"admin"}`), "If-Match", match), 400, 412)
+			a.wants(with(remove(aa, um), "If-Match", match), 400, 412)
+		}
+		for _, code := range []string{"bravo", "zulu9"} { // whose versions are not told
+			a.wants(with(remove(aa, "/api/tenants/"+code+"/users/um"), "If-Match", `"1"`), 403)
 		}
 		for _, kind := range []string{"SETTINGS", "USER_TENANT", "MASTER"} {
 			for _, path := range []string{"/config/history", "/config/commands/1", "/alpha%23um/history", "/alpha%23um?version=1", "/MASTER_SETTING%23theme/history"} {

@@ -1,7 +1,9 @@
 package attacks_test
 
 import (
+	"bytes"
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -99,6 +101,56 @@ func TestStreams(t *testing.T) {
 			}
 		}
 		a.honest(get(ub, "/api/events"))
+	})
+}
+
+// TestPositions looks into places of the change feed for what others write, and waits for places that no answer named.
+func TestPositions(t *testing.T) {
+	w := newWorld(t)
+	ua, ub, sa := w.token("ua"), w.token("ub"), w.token("sa")
+	const metrics, header = "/api/tenants/alpha/metrics", "X-Tenantry-Position"
+	if w.LateFeed() {
+		return // commands say no place
+	}
+
+	w.class(t, "places of others", func(a *attack) {
+		a.writing("alpha", "bravo")
+		place := func(r apitest.Request) string { return a.honest(r).Header.Get(header) }
+		write := func(token string, n int) apitest.Request {
+			return post(token, productList, `{"sk":"place%d","name":"N"}`, n)
+		}
+		seen := map[string]bool{}
+		for n := range 12 {
+			for _, at := range []string{place(write(ua, n)), place(write(ub, n)), place(get(ua, metrics))} {
+				text, err := base64.RawURLEncoding.DecodeString(at)
+				if err != nil || len(at) != 64 || seen[at] || bytes.Contains(text, []byte("    ")) {
+					a.Errorf("a place shows what it is: %q, %q", at, text)
+				}
+				seen[at] = true
+			}
+		}
+		if answer := a.honest(get(ua, metrics)); strings.Contains(string(answer.Body), "osition") {
+			a.Errorf("the report of a tenant says a place: %v", answer)
+		}
+		own, bravos := place(write(ua, 20)), place(write(ub, 20))
+		for _, at := range []string{own, bravos} {
+			a.honest(with(get(ua, metrics), header, at)) // what is read is alpha's
+			a.honest(with(get(sa, "/api/admin/reports/system"), header, at))
+		}
+		forged := []string{"1", "0", "-1", "40", "99999999", "9223372036854775807", "x", "", "*", own + "A", own + "=", own[1:], own[:len(own)-1], own + "," + bravos, strings.ToLower(own), strings.Repeat("A", 64), strings.Repeat("A", 16<<10)}
+		for i := range own {
+			changed := byte('A')
+			if own[i] == 'A' {
+				changed = 'B'
+			}
+			forged = append(forged, own[:i]+string(changed)+own[i+1:])
+		}
+		for _, at := range forged {
+			if answer := a.wants(with(get(ua, metrics), header, at), 400); answer.Code() != "invalid_cursor" {
+				a.Errorf("%q: %v", at, answer)
+			}
+		}
+		a.wants(with(get(ua, metrics), header, own, header, own), 400)
 	})
 }
 

@@ -77,6 +77,27 @@ func TestJSN(t *testing.T) {
 			a.Errorf("the version is %d", rec.Version)
 		}
 	})
+	w.class(t, "tenants that are no text", func(a *attack) {
+		a.writing("alpha")
+		a.honest(body(`{"name":"N","tenantCode":"alpha"}`))
+		for _, member := range []string{`"tenantCode":["bravo"]`, `"tenantCode":{"$ne":"alpha"}`, `"tenantCode":{"code":"bravo"}`, `"tenantCode":true`, `"pk":["PRODUCT#bravo"]`, `"pk":{"S":"PRODUCT#bravo"}`, `"pk":7`, `"id":["PRODUCT#bravo#b1"]`,
+			`"tenantCode":"bra\u0000vo"`, `"tenantCode":"bravo\ud800"`, `"tenantCode":"alpha\nbravo"`, `"pk":"PRODUCT#alpha\u0000#bravo"`, `"pk":"PRODUCT\u0023bravo\u0023"`, `"tenant":"bravo"`, `"$tenantCode":"bravo"`} {
+			a.wants(body(`{"sk":"untyped","name":"N",`+member+`}`), bad...)
+			a.wants(post(ua, productList+"/bulk", `[{"sk":"untyped","name":"N"},{"sk":"untyped2","name":"N",`+member+`}]`), bad...)
+			a.wants(post(ua, productList+"/get", `{"sks":["b1"],`+member+`}`), bad...)
+		}
+		for _, member := range []string{`"tenantCode":"\u0062ravo"`, `"pk":"PRODUCT\u0023bravo"`, `"\u0070k":"PRODUCT#bravo"`} { // the same text
+			a.wants(body(`{"sk":"untyped","name":"N",`+member+`}`), 403)
+		}
+		if left := rows(a, a.honest(get(ua, productList+"?prefix=untyped"))); len(left) > 0 {
+			a.Errorf("refused bodies left %v", left)
+		}
+		var rec struct{ PK, TenantCode string }
+		inside := a.honest(body(`{"sk":"inside","name":"N","attributes":{"tenantCode":"bravo","pk":"PRODUCT#bravo","id":"PRODUCT#bravo#b1","x-tenant-code":"bravo"}}`))
+		if inside.Decode(a, &rec); rec.PK != "PRODUCT#alpha" || rec.TenantCode != "alpha" {
+			a.Errorf("attributes choose the tenant: %v", inside)
+		}
+	})
 	w.attack(t, "JSN-10", func(a *attack) {
 		a.writing("alpha")
 		a.honest(body(`{"name":"N","attributes":{"list":[[[1]]]}}`))

@@ -87,7 +87,7 @@ func TestMembers(t *testing.T) {
 			a.wants(apitest.Request{Token: aa, Method: "PATCH", Path: users + "/um", Body: fmt.Sprintf(`{"role":%q}`, role)}, 400, 422)
 			a.wants(apitest.Request{Token: aa, Method: "POST", Path: "/api/tenants/alpha/invitations", Body: fmt.Sprintf(`{"userCode":"b","role":%q}`, role)}, 400, 422)
 		}
-		for _, code := range []string{"", "a\u0000b", "a\nb", "x@7", strings.Repeat("x", 256), "\u202eevil"} {
+		for _, code := range []string{"", ".", "..", "a\u0000b", "a\nb", "x@7", strings.Repeat("x", 256), "\u202eevil"} {
 			a.wants(apitest.Request{Token: aa, Method: "POST", Path: users, Body: fmt.Sprintf(`{"userCode":"%s","role":"user"}`, strings.NewReplacer("\x00", `\u0000`, "\n", `\n`).Replace(code))}, 400, 422)
 		}
 	})

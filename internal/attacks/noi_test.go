@@ -3,6 +3,7 @@ package attacks_test
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -64,6 +65,37 @@ func TestNOI(t *testing.T) {
 		<-time.After(100 * time.Millisecond) // in which alpha may make 20 requests more
 		a.honest(get(ua, productList))
 		a.Logf("the flood was answered %v", statuses)
+	})
+	w.class(t, "a limit tells nothing of others", func(a *attack) {
+		a.honest(get(ua, productList))
+		naming := func(code string) apitest.Request { return get(ua, "/api/tenants/"+code+"/data/PRODUCT") }
+		before := alike(a.wants(naming("bravo"), 403))
+		for range 2 * limit { // what is refused is nobody's share
+			if answer, err := w.Send(naming("bravo")); err != nil || answer.Status != 403 {
+				a.Fatalf("%v %v", answer, err)
+			}
+		}
+		a.honest(get(ub, productList))
+		a.honest(get(ua, productList))
+		var limited atomic.Int64
+		var callers sync.WaitGroup
+		for range 16 {
+			callers.Go(func() {
+				for range limit / 2 {
+					if answer, err := w.Send(get(ub, productList)); err == nil && answer.Status == 429 {
+						limited.Add(1)
+					}
+				}
+			})
+		}
+		callers.Wait()
+		if limited.Load() == 0 {
+			a.Error("bravo is not limited")
+		}
+		if answer := a.wants(naming("bravo"), 403); alike(answer) != before || alike(a.wants(naming("zulu9"), 403)) != before {
+			a.Errorf("a tenant whose share is used up is answered %v", answer)
+		}
+		<-time.After(100 * time.Millisecond) // in which bravo may make 20 requests more
 	})
 	w.attack(t, "NOI-04", func(a *attack) {
 		const reports = 20

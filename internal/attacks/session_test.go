@@ -311,6 +311,17 @@ func TestRevocations(t *testing.T) {
 			a.wants(refreshing(token), 401)
 		}
 	})
+	w.class(t, "dated ahead", func(a *attack) {
+		a.writing("common")
+		token := w.signed("ub", apitest.Claims{"sub": "ahead", "iat": w.App.Clock.Now().Unix() + 50})
+		a.honest(get(token, productList))
+		a.honest(revoking(issuer + `,"sub":"ahead"`))
+		a.wants(get(token, productList), 401)
+		w.App.Clock.Advance(time.Minute)
+		a.wants(get(token, productList), 401)
+		a.honest(get(w.signed("ub", apitest.Claims{"sub": "ahead"}), productList))
+		sa = w.token("sa")
+	})
 	w.class(t, "one token, and nobody else's", func(a *attack) {
 		a.writing("common")
 		one := w.signed("ua", apitest.Claims{"jti": "one-token"})

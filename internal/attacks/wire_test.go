@@ -2,7 +2,9 @@ package attacks_test
 
 import (
 	"fmt"
+	"io"
 	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
@@ -141,6 +143,87 @@ func TestWire(t *testing.T) {
 		} {
 			if answer := a.wants(with(get(ua, "/api/me"), header...), 200); alike(answer) != want {
 				a.Errorf("%v changes the answer: %v", header, answer)
+			}
+		}
+	})
+	w.class(t, "HTTP/2", func(a *attack) {
+		a.writing("alpha")
+		server := httptest.NewUnstartedServer(w.Handler)
+		server.EnableHTTP2 = true
+		server.StartTLS()
+		defer server.Close()
+		send := func(r apitest.Request) *apitest.Answer {
+			a.Helper()
+			request, err := http.NewRequestWithContext(a.Context(), r.Method, server.URL+r.Path, strings.NewReader(r.Body))
+			if err != nil {
+				a.Fatal(err)
+			}
+			request.Header = http.Header{"Authorization": {"Bearer " + r.Token}, "Content-Type": {"application/json"}}
+			request.Trailer = http.Header{"X-Tenant-Code": {"bravo"}}
+			for i := 0; i < len(r.Header); i += 2 {
+				request.Header[r.Header[i]] = append(request.Header[r.Header[i]], r.Header[i+1])
+			}
+			request.Host = request.Header.Get("Host") // :authority
+			response, err := server.Client().Do(request)
+			if err != nil {
+				a.Fatal(err)
+			}
+			defer response.Body.Close()
+			body, err := io.ReadAll(response.Body)
+			if err != nil || response.ProtoMajor != 2 {
+				a.Fatalf("%v: %s, %v", r, response.Proto, err)
+			}
+			answer := &apitest.Answer{Status: response.StatusCode, Header: response.Header, Body: body}
+			a.checkCanaries(r, answer)
+			return answer
+		}
+		a.controlled = send(get(ua, productList)).OK() && send(post(ua, productList, `{"name":"N","tenantCode":"alpha"}`)).OK()
+		for _, name := range []string{"Authorization", "Content-Type", "Content-Encoding", "Idempotency-Key", "If-Match", "If-None-Match", "Last-Event-Id", "X-Request-Id", "X-Tenantry-Position", tenantHeader} {
+			twice := with(get(ua, productList), name, "alpha", name, "bravo")
+			if answer := send(twice); answer.Status != 400 {
+				a.Errorf("%s twice: %v", name, answer)
+			}
+		}
+		for _, r := range []apitest.Request{with(get(ua, productList), tenantHeader, "bravo"), get(ua, "/api/tenants/bravo/data/PRODUCT"), get(ua, productList+"?tenantCode=bravo"), post(ua, productList, `{"name":"N","tenantCode":"bravo"}`)} {
+			if answer := send(r); answer.Status != 403 {
+				a.Errorf("%v: %v", r, answer)
+			}
+		}
+		for _, path := range []string{"//api/data/PRODUCT", "/api/./data/PRODUCT", "/api/tenants/alpha/../bravo/data/PRODUCT", "/api/tenants/alpha/%2e%2e/bravo/data/PRODUCT"} {
+			if answer := send(get(ua, path)); answer.Status != 400 {
+				a.Errorf("%s: %v", path, answer)
+			}
+		}
+		if answer := send(with(get(ua, productList+"?limit=2"), "Host", "evil.example")); strings.Contains(fmt.Sprint(answer.Header)+string(answer.Body), "evil") {
+			a.Errorf("the authority comes back: %v", answer)
+		}
+	})
+	w.class(t, "paths that other software reads otherwise", func(a *attack) {
+		a.honest(get(ua, "/api/tenants/alpha/data/PRODUCT/1"))
+		for _, path := range []string{
+			"/api/tenants/bravo/data/PRODUCT/b1", "/api/tenants/%62ravo/data/PRODUCT/b1", "/api/tenants/BRAVO/data/PRODUCT/b1", "/api/tenants/bravo/data/PRODUCT/b1/", "/api/tenants/bravo/data/PRODUCT/b1;x", "/api/tenants/bravo;x/data/PRODUCT/b1",
+			"/api/tenants/alpha;bravo/data/PRODUCT/b1", "/api/tenants/alpha,bravo/data/PRODUCT/b1", "/api/tenants/alpha/data/PRODUCT/..;/..;/..;/bravo/data/PRODUCT/b1", "/api/tenants/alpha%2F..%2Fbravo/data/PRODUCT/b1",
+			"/api/tenants/alpha%5c..%5cbravo/data/PRODUCT/b1", "/api/tenants/alpha\\..\\bravo/data/PRODUCT/b1", "/api/tenants/alpha%252f..%252fbravo/data/PRODUCT/b1", "/api/tenants/alpha/data%2F..%2F..%2Fbravo%2Fdata%2FPRODUCT/b1",
+			"/api/tenants/alpha/data/PRODUCT/%2e%2e%2f%2e%2e%2f%2e%2e%2fbravo%2fdata%2fPRODUCT%2fb1", "/api/tenants/bravo%20/data/PRODUCT/b1", "/api/tenants/%20bravo/data/PRODUCT/b1", "/api/tenants/bravo%09/data/PRODUCT/b1", "/api/tenants/bravo%E2%80%8B/data/PRODUCT/b1",
+			"/API/tenants/bravo/data/PRODUCT/b1", "/api/Tenants/bravo/data/PRODUCT/b1", "/api%2Ftenants%2Fbravo%2Fdata%2FPRODUCT%2Fb1", "/api/tenants/bravo.json/data/PRODUCT/b1", "/api/tenants/bravo/data/PRODUCT.json/b1", "/api/tenants//data/PRODUCT/b1",
+			"/api/tenants/*/data/PRODUCT/b1", "/api/tenants/%2A/data/PRODUCT/b1", "/api/tenants/{tenantCode}/data/PRODUCT/b1", "/api/tenants/alpha/data/PRODUCT%23bravo/b1", "/api/tenants/alpha/data/PRODUCT/b1%23", "/api/tenants/alpha/data/PRODUCT/b1%401",
+		} {
+			a.wants(get(ua, path), 400, 403, 404)
+			a.wants(remove(ua, path+"?version=-1"), 400, 403, 404)
+		}
+	})
+	w.class(t, "queries that other software reads otherwise", func(a *attack) {
+		want := alike(a.honest(get(ua, productList)))
+		for _, query := range []string{"tenantCode=bravo", "tenant%43ode=bravo", "&tenantCode=bravo&", "tenantCode=%62ravo", "tenantCode=BRAVO", "pk=PRODUCT%23bravo", "p%6b=PRODUCT%23bravo", "id=PRODUCT%23bravo%23b1", "limit=5&tenantCode=bravo"} {
+			a.wants(get(ua, productList+"?"+query), 403)
+		}
+		for _, query := range []string{"tenantCode=alpha;tenantCode=bravo", "tenantCode=alpha&tenantCode=alpha", "tenantCode=alpha&tenant%43ode=bravo", "tenantCode=", "tenantCode", "tenantCode=%20bravo", "tenantCode=alpha%26tenantCode%3Dbravo", "tenantCode=alpha%00bravo",
+			"tenantCode=alpha,bravo", "tenantCode=alpha%7Cbravo", "pk=PRODUCT", "id=b1", "%zz=1", "tenantCode=%ff", "limit=1&limit=1"} {
+			a.wants(get(ua, productList+"?"+query), 400)
+		}
+		for _, query := range []string{"tenantcode=bravo", "TENANTCODE=bravo", "tenant_code=bravo", "tenantCode[]=bravo", "tenantCode%5B0%5D=bravo", "tenantCode.=bravo", "tenantCode+=bravo", "+tenantCode=bravo", "tenant=bravo", "code=bravo", "x[tenantCode]=bravo", "PK=PRODUCT%23bravo", "filter=tenantCode%3Dbravo"} {
+			if answer := a.wants(get(ua, productList+"?"+query), 200); alike(answer) != want { // named in no place that there is
+				a.Errorf("%s: %v", query, answer)
 			}
 		}
 	})

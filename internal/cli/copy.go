@@ -116,7 +116,7 @@ func openSide(ctx context.Context, flag, text string, create bool, log io.Writer
 		return transfer.Side{}, nil, err
 	}
 	if err := at.exists(); err != nil && !create {
-		return transfer.Side{}, nil, err
+		return transfer.Side{}, nil, fault.New(fault.NotFound, "cli.copy", "%s: there is no store in %s; name the directory of one", flag, at.Data)
 	}
 	app, err := at.open(ctx, tenantry.Config{}, quietLog(log))
 	if err != nil {

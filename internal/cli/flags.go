@@ -1,8 +1,10 @@
 package cli
 
 import (
+	"errors"
 	"io"
 	"os"
+	"strconv"
 	"strings"
 
 	"github.com/alecthomas/kong"
@@ -41,6 +43,19 @@ type entityType struct{ record.EntityType }
 func (t *entityType) UnmarshalText(text []byte) (err error) {
 	t.EntityType, err = record.ParseEntityType(string(text))
 	return err
+}
+
+// positive is a whole number from 1 on, on the command line; 0 is a flag that was left out.
+type positive int
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (n *positive) UnmarshalText(text []byte) error {
+	v, err := strconv.Atoi(string(text))
+	if err != nil || v < 1 {
+		return errors.New("is a whole number from 1 on")
+	}
+	*n = positive(v)
+	return nil
 }
 
 // rules say how records are to be treated. Whoever opens a store opens it by the same ones.
@@ -114,12 +129,12 @@ func (a attributes) value(in io.Reader) (any, error) {
 
 // paging are the flags of listings.
 type paging struct {
-	Limit  int    `default:"100" help:"How many at most, 1 to 1000. Defaults to 100."`
-	Cursor string `placeholder:"CURSOR" help:"Where the page before ended."`
-	All    bool   `help:"Go on to the end, page after page. With --json, one item on a line."`
+	Limit  positive `default:"100" help:"How many at most, 1 to 1000. Defaults to 100."`
+	Cursor string   `placeholder:"CURSOR" help:"Where the page before ended."`
+	All    bool     `help:"Go on to the end, page after page. With --json, one item on a line."`
 }
 
-func (p paging) client() client.Paging { return client.Paging{Limit: p.Limit, Cursor: p.Cursor} }
+func (p paging) client() client.Paging { return client.Paging{Limit: int(p.Limit), Cursor: p.Cursor} }
 
 // output is the flag of verbs that print data.
 type output struct {

@@ -19,7 +19,8 @@ import (
 // function are the flags of the program tenantry-lambda. In Lambda they come from the environment.
 type function struct {
 	tables
-	Blobs string `group:"where" placeholder:"WHERE" help:"Where attributes above 32 KiB are, as s3://BUCKET. Defaults to the items themselves."`
+	TenantRole string `group:"where" placeholder:"ARN" help:"An IAM role; what a tenant asks for is done in a session of it that AWS keeps to the tenant's partitions. See tenantry policy trust. Defaults to none."`
+	Blobs      string `group:"where" placeholder:"WHERE" help:"Where attributes above 32 KiB are, as s3://BUCKET. Defaults to the items themselves."`
 
 	Auth             []string `group:"issuers" sep:"none" placeholder:"ISSUER" help:"An issuer of tokens, as of tenantry serve. May be repeated; in the environment, one on a line."`
 	AuthorizerClaims string   `group:"issuers" placeholder:"NAME" help:"Take the claims that API Gateway's JWT authorizer has verified, for this issuer, which --auth describes. Its tokens count in no other way then. Off unless given."`
@@ -72,7 +73,7 @@ func openFunction(ctx context.Context, args []string, out io.Writer) (_ *lambda.
 		}
 	}
 	log := (&serve{LogLevel: &v.LogLevel}).log(out)
-	app, err := store{engine: engine{Store: "dynamodb", Blobs: v.Blobs, tables: v.tables}}.open(ctx, cfg, log)
+	app, err := store{engine: engine{Store: "dynamodb", TenantRole: v.TenantRole, Blobs: v.Blobs, tables: v.tables}}.open(ctx, cfg, log)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -183,6 +183,9 @@ Example:
 
 // Run runs the verb.
 func (v memberInvite) Run(ctx context.Context, std IO) error {
+	if v.Expires < time.Second {
+		return fault.Invalid("cli.member", fault.Field{Field: "--expires", Problem: "is at least a second"})
+	}
 	return v.withClient(ctx, std, false, func(c *client.Client) error {
 		made, err := c.Invite(ctx, v.Tenant.Code, client.Invite{Email: v.Email, UserCode: v.User, Role: v.Role, ExpiresIn: int64(v.Expires / time.Second)})
 		if err != nil {

@@ -17,6 +17,7 @@ func TestProgressOfSync(t *testing.T) {
 		{client.Sync{Status: "planning"}, progress{phase: "planning", text: "0 records"}},
 		{client.Sync{Status: "planning", SyncCounts: client.SyncCounts{Total: 7, Unchanged: 3}, PerTenant: []client.SyncTarget{target("planned"), target("planning"), target("failed"), target("planning")}},
 			progress{phase: "planning", share: 0.5, text: "7 records"}},
+		{client.Sync{Status: "planned", SyncCounts: client.SyncCounts{Total: 7, Unchanged: 3}, PerTenant: []client.SyncTarget{target("planned"), target("failed")}}, progress{phase: "planned", share: 1, text: "7 records", over: true}},
 		{client.Sync{Status: "applying", SyncCounts: client.SyncCounts{Total: 8, Synced: 1, Unchanged: 1, Skipped: 1, Failed: 1}}, progress{phase: "applying", share: 0.5, text: "4 of 8 records"}},
 		{client.Sync{Status: "applied", SyncCounts: client.SyncCounts{Total: 8, Synced: 8}}, progress{phase: "applied", share: 1, text: "8 of 8 records", over: true}},
 	} {

@@ -85,8 +85,8 @@ func patiently(ctx context.Context, w io.Writer, catchUp func(context.Context) e
 
 type reportSystem struct {
 	Type         entityType `placeholder:"TYPE" help:"The entity type whose tenants and growth are shown. Defaults to PRODUCT; with --csv to all."`
-	Top          int        `placeholder:"N" help:"How many tenants with the most, 1 to 1000, in --json. Defaults to 10."`
-	Days         int        `placeholder:"N" help:"Days of growth, today included, 1 to 366. Defaults to 30."`
+	Top          positive   `placeholder:"N" help:"How many tenants with the most, 1 to 1000, in --json. Defaults to 10."`
+	Days         positive   `placeholder:"N" help:"Days of growth, today included, 1 to 366. Defaults to 30."`
 	RecentOrders bool       `help:"Show the orders that were created last, at most 100. Each tenant of one finds this in its audit log."`
 	target
 	reportOutput
@@ -104,7 +104,7 @@ func (reportSystem) Help() string {
 
 // Run runs the verb.
 func (v reportSystem) Run(ctx context.Context, std IO) error {
-	q := client.ReportQuery{EntityType: v.Type.String(), Top: v.Top, Days: v.Days, RecentOrders: v.RecentOrders}
+	q := client.ReportQuery{EntityType: v.Type.String(), Top: int(v.Top), Days: int(v.Days), RecentOrders: v.RecentOrders}
 	return v.withReports(ctx, std, func(c *client.Client) error {
 		if v.CSV {
 			return c.SaveSystemReport(ctx, q, std.Out)
@@ -121,7 +121,7 @@ func (v reportSystem) Run(ctx context.Context, std IO) error {
 }
 
 func printSystemReport(w io.Writer, r client.SystemReport) error {
-	fmt.Fprintf(w, "counted up to position %s of the change feed, at %s\n\n", printable(r.Position), moment(r.AppliedAt))
+	fmt.Fprintf(w, "counted up to position %s of the change feed, at %s\n\n", printable(r.Place), moment(r.AppliedAt))
 	fresh := map[string]client.Freshness{}
 	for _, f := range r.Freshness {
 		fresh[f.TenantCode] = f

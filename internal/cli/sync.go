@@ -133,10 +133,10 @@ func follow(ctx context.Context, w io.Writer, plain bool, c *client.Client, id s
 func progressOf(s client.Sync) progress {
 	done, all := s.Synced+s.Unchanged+s.Skipped+s.Failed, s.Total
 	p := progress{phase: s.Status, text: fmt.Sprintf("%d of %d records", done, all), over: s.Over()}
-	if s.Status == "planning" {
+	if s.Status == "planning" || s.Status == "planned" {
 		done, all = 0, int64(len(s.PerTenant))
 		for _, t := range s.PerTenant {
-			if t.Status != s.Status {
+			if t.Status != "planning" {
 				done++
 			}
 		}

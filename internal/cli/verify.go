@@ -18,7 +18,7 @@ import (
 type verify struct {
 	Finish  []string `sep:"none" placeholder:"ID" help:"Make an interrupted command that was found the state of its record: ENTITY#tenant#key@version. May be repeated."`
 	Discard []string `sep:"none" placeholder:"ID" help:"Remove an interrupted command that was found from the log. May be repeated."`
-	Limit   int      `default:"100" help:"How many problems are listed; all are counted. Defaults to 100."`
+	Limit   positive `default:"100" help:"How many problems are listed; all are counted. Defaults to 100."`
 	store
 	rules
 	output
@@ -56,7 +56,7 @@ func (v verify) Run(ctx context.Context, std IO) (err error) {
 			return err
 		}
 	}
-	report, err := v.verify(ctx, app, v.Limit)
+	report, err := v.verify(ctx, app, int(v.Limit))
 	if len(report.Checks) > 0 { // what was found before a row that can't be read
 		if err := v.print(std.Out, report); err != nil {
 			return err

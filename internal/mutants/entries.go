@@ -106,6 +106,13 @@ var inTenants = []mutant{
 		test: []string{"-run", "TestRevocations", "./internal/attacks"},
 	},
 	{
+		name: "a token of an issuer whose clock is ahead survives a revocation",
+		file: "auth/verifier.go",
+		old:  "\t\tc.issuedAt = now\n",
+		new:  "",
+		test: []string{"-run", "TestRevocations/dated_ahead", "./internal/attacks"},
+	},
+	{
 		name: "support access outlives who acts",
 		file: "members/revocation.go",
 		old:  `yes, err = r.revoked(ctx, act.Issuer, act.Subject, p.IssuedAt())`,
@@ -293,6 +300,34 @@ var inTenants = []mutant{
 		old:  "make(chan struct{}, l.atOnce)",
 		new:  "make(chan struct{}, l.atOnce+l.waiting)",
 		test: []string{"-run", "TestShares", "./httpapi"},
+	},
+	{
+		name: "users of no tenant take each other's share behind one address",
+		file: "httpapi/limits.go",
+		old:  "shareKey{issuer: c.Principal.Issuer(), user: c.Principal.Subject()}",
+		new:  "shareKey{source: source}",
+		test: []string{"-run", "TestRateLimitWithoutTenant", "./httpapi"},
+	},
+	{
+		name: "places in the change feed tell how much all tenants write",
+		file: "httpapi/position.go",
+		old:  "h.positions.Seal(nil, nil, place, nil)",
+		new:  "place",
+		test: []string{"-run", "TestPositions", "./internal/attacks"},
+	},
+	{
+		name: "a stream that is silent is cut off",
+		file: "httpapi/stream.go",
+		old:  "e.control.SetWriteDeadline(time.Time{})",
+		new:  "e.err",
+		test: []string{"-run", "TestSilentEvents", "./httpapi"},
+	},
+	{
+		name: "a membership is changed whatever version If-Match names",
+		file: "command/together.go",
+		old:  "if err == nil && o.at > 0 {",
+		new:  "if err == nil && o.at < 0 {",
+		test: []string{"-run", "TestMembership", "./members"},
 	},
 	{
 		name: "sealed keys open at another version",

@@ -63,10 +63,14 @@ func TestGroupsAreLikeTurns(t *testing.T) {
 			position driver.Position
 		}
 		var all []made
-		for range 40 {
+		for round := range 40 {
 			batches := make([]driver.Batch, 1+r.IntN(60))
 			for i := range batches {
-				batches[i] = randomBatch(r, names)
+				if batches[i] = randomBatch(r, names); round%4 == 0 { // none comes too late, so that all share statements
+					created := fmt.Sprint("round ", round, " batch ", i)
+					absent := driver.Condition{Kind: driver.IfAbsent}
+					batches[i].Writes = []driver.Write{{Collection: driver.Command, Record: row1(created, 1), If: absent}, {Collection: driver.Data, Record: row1(created, 1), If: absent}}
+				}
 			}
 			for i, request := range grouped(e, batches...) {
 				_, want := oracle.Commit(t.Context(), batches[i])
