@@ -30,9 +30,10 @@ func TestKill(t *testing.T) {
 		rounds = 200
 	}
 	v := newVictim(t, "records", "")
-	for round := range rounds {
+	kills := 0
+	for ; kills < rounds || kills < 4*rounds && v.loaded < rounds/2; kills++ { // chance says where each one hits
 		if err := v.round(t.Context()); err != nil {
-			t.Fatalf("round %d: %v", round, err)
+			t.Fatalf("round %d: %v", kills, err)
 		}
 	}
 	v.replayed = 0
@@ -40,10 +41,10 @@ func TestKill(t *testing.T) {
 		t.Fatalf("after all rounds: %v", err)
 	}
 	if v.replayed == 0 || v.loaded < rounds/2 {
-		t.Errorf("%d receipts were replayed, and only %d of %d rounds were under load: this proves little", v.replayed, v.loaded, rounds)
+		t.Errorf("%d receipts were replayed, and only %d of %d rounds were under load: this proves little", v.replayed, v.loaded, kills)
 	}
 	t.Logf("measured: %d kills, %d of them under load, %d acknowledged commands and %d receipts found, %d rows verified at the end",
-		rounds, v.loaded, len(v.told), v.replayed, v.rows)
+		kills, v.loaded, len(v.told), v.replayed, v.rows)
 }
 
 // TestBugsAreFound wants the harness to notice engines that break what it is to prove.
