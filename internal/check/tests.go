@@ -46,7 +46,8 @@ func (l *limit) tests(suites ...suite) func(context.Context, io.Writer) error {
 		failed := make([]error, len(suites))
 		for i, s := range suites {
 			running.Go(func() {
-				if failed[i] = s.run(ctx, &lines{out: out, one: &one, engine: s.engine}); failed[i] != nil && s.engine != "" {
+				show := func() io.Writer { return &lines{out: out, one: &one, engine: s.engine} }
+				if failed[i] = s.run(ctx, show(), show()); failed[i] != nil && s.engine != "" {
 					failed[i] = fmt.Errorf("on %s: %w", s.engine, failed[i])
 				}
 			})
@@ -56,12 +57,13 @@ func (l *limit) tests(suites ...suite) func(context.Context, io.Writer) error {
 	}
 }
 
-func (s suite) run(ctx context.Context, out io.Writer) error {
+// run runs the suite. What go test itself says goes to trouble, in its own goroutine.
+func (s suite) run(ctx context.Context, out, trouble io.Writer) error {
 	cmd := exec.CommandContext(ctx, "go", append([]string{"test", "-json", "-race", "-p", strconv.Itoa(max(atOnce, runtime.NumCPU())), "-timeout", packageLimit.String()}, s.packages...)...)
 	if s.engine != "" {
 		cmd.Env = append(os.Environ(), storeVariable+"="+s.engine)
 	}
-	cmd.Stderr = out
+	cmd.Stderr = trouble
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
 	cmd.WaitDelay = 10 * time.Second
 	events, err := cmd.StdoutPipe()
@@ -88,7 +90,8 @@ func (s suite) run(ctx context.Context, out io.Writer) error {
 	return err
 }
 
-// lines writes whole lines, each under the name of the engine where there is one, so that those of suites beside each other stay apart.
+// lines writes whole lines, each under the name of the engine where there is one, so that those of suites beside each other stay apart. Each is used by
+// one goroutine.
 type lines struct {
 	out    io.Writer
 	one    *sync.Mutex // of all who write to out
