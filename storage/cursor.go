@@ -39,11 +39,18 @@ func NewCursors(key []byte) (*Cursors, error) {
 	return &Cursors{aead: aead}, nil
 }
 
+// cursorStep is what the sealed text of a place is a multiple of, in bytes: room for any place in the change feed, whose digits would tell how much
+// all tenants write.
+const cursorStep = 24
+
 // Seal returns the cursor for a place in the answer to a query in sc. Query is everything that the caller chose but the page size.
 func (c *Cursors) Seal(sc scope.Scope, place string, query ...string) string {
-	nonce := make([]byte, c.aead.NonceSize(), c.aead.NonceSize()+len(place)+c.aead.Overhead())
+	size := (len(place)/cursorStep + 1) * cursorStep
+	nonce := make([]byte, c.aead.NonceSize(), c.aead.NonceSize()+size+c.aead.Overhead())
 	rand.Read(nonce)
-	return base64.RawURLEncoding.EncodeToString(c.aead.Seal(nonce, nonce, []byte(place), bind(sc, query)))
+	padded := make([]byte, size)
+	copy(padded, place)
+	return base64.RawURLEncoding.EncodeToString(c.aead.Seal(nonce, nonce, padded, bind(sc, query)))
 }
 
 // Open returns the place that a cursor holds, "" for "". It fails with fault.InvalidCursor for anything
@@ -64,7 +71,7 @@ func (c *Cursors) Open(sc scope.Scope, cursor string, query ...string) (string, 
 	if err != nil {
 		return "", invalidCursor()
 	}
-	return string(place), nil
+	return strings.TrimRight(string(place), "\x00"), nil // places are printable
 }
 
 // bind is what a cursor is authenticated with; each part carries its length, so that no two lists of parts look alike.

@@ -42,6 +42,17 @@ func TestCursorRoundTrip(t *testing.T) {
 	}
 }
 
+// TestCursorsAreOfOneLength has places in the change feed, however many digits they have.
+func TestCursorsAreOfOneLength(t *testing.T) {
+	c, sc := cursors(t, 1), scopeOf("acme", scope.Full)
+	want := len(c.Seal(sc, "", "events"))
+	for _, place := range []string{"1", "9999999", "9223372036854775807"} {
+		if got := len(c.Seal(sc, place, "events")); got != want {
+			t.Errorf("the cursor of %s has %d characters, and that of no place %d", place, got, want)
+		}
+	}
+}
+
 func TestACursorWorksNowhereElse(t *testing.T) {
 	c := cursors(t, 1)
 	born := time.Unix(1_700_000_000, 0)
