@@ -2,12 +2,12 @@ package cli
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 
 	"github.com/tenantry/tenantry"
 	"github.com/tenantry/tenantry/fault"
+	"github.com/tenantry/tenantry/guard"
 	"github.com/tenantry/tenantry/storage/sqlite"
 )
 
@@ -26,23 +26,12 @@ it: keep them apart from it. Example:
 }
 
 // Run runs the verb.
-func (v backup) Run(ctx context.Context, std IO) (err error) {
+func (v backup) Run(ctx context.Context, std IO) error {
 	if v.isShared() {
 		return fault.New(fault.InvalidRequest, "cli.backup", "a %s store is not backed up by Tenantry; use the database's own backup", v.Store)
 	}
-	if err := v.exists(); err != nil {
-		return err
-	}
-	app, err := v.open(ctx, tenantry.Config{}, quietLog(std.Err))
+	err := v.across(ctx, std, "backup", func(app *tenantry.App, sys guard.System) error { return app.Store().Backup(ctx, sys, v.File) })
 	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, app.Close()) }()
-	sys, err := system(ctx, app, "backup")
-	if err != nil {
-		return err
-	}
-	if err := app.Store().Backup(ctx, sys, v.File); err != nil {
 		return err
 	}
 	info, err := os.Stat(v.File)

@@ -100,6 +100,23 @@ func system(ctx context.Context, app *tenantry.App, reason string) (guard.System
 	return app.System(principal, guard.Actor{RequestID: record.NewID(), SourceIP: "127.0.0.1", Source: reason}, reason)
 }
 
+// across opens the store that is there for the operator, with the right to cross tenants, for verbs that the API doesn't have, and closes it.
+func (s store) across(ctx context.Context, std IO, reason string, use func(*tenantry.App, guard.System) error) (err error) {
+	if err := s.exists(); err != nil {
+		return err
+	}
+	app, err := s.open(ctx, tenantry.Config{}, quietLog(std.Err))
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, app.Close()) }()
+	sys, err := system(ctx, app, reason)
+	if err != nil {
+		return err
+	}
+	return use(app, sys)
+}
+
 // operator is who the verbs act for.
 func operator() auth.Claims {
 	name := strconv.Itoa(os.Getuid())

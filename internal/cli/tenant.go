@@ -11,6 +11,8 @@ import (
 
 	"github.com/tenantry/tenantry"
 	"github.com/tenantry/tenantry/client"
+	"github.com/tenantry/tenantry/guard"
+	"github.com/tenantry/tenantry/tenant"
 )
 
 // tenantVerb are the verbs about tenants.
@@ -275,20 +277,12 @@ copies of one go. This reads the records of all tenants and writes what the dire
 }
 
 // Run runs the verb.
-func (v tenantAdopt) Run(ctx context.Context, std IO) (err error) {
-	if err := v.exists(); err != nil {
+func (v tenantAdopt) Run(ctx context.Context, std IO) error {
+	var codes []tenant.Code
+	err := v.across(ctx, std, "tenant adopt", func(app *tenantry.App, sys guard.System) (err error) {
+		codes, err = app.Tenants().Adopt(ctx, sys)
 		return err
-	}
-	app, err := v.open(ctx, tenantry.Config{}, quietLog(std.Err))
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, app.Close()) }()
-	sys, err := system(ctx, app, "tenant adopt")
-	if err != nil {
-		return err
-	}
-	codes, err := app.Tenants().Adopt(ctx, sys)
+	})
 	if err != nil {
 		return err
 	}
